@@ -1,0 +1,19 @@
+from . import align as align
+from . import constants as constants
+from . import curves as curves
+from . import dashboards as dashboards
+from . import datasets as datasets
+from . import errors as errors
+from . import failure as failure
+from . import figures as figures
+from . import io as io
+from . import report as report
+from . import scattering as scattering
+from . import schema as schema
+from . import simulate as simulate
+from . import threads as threads
+from . import xrd as xrd
+from .io import open as open
+from .io import save as save
+
+__version__: str

@@ -1,0 +1,1 @@
+"""Compiled loops over plain arrays; each has its numpy oracle of the same name in `reference`."""

@@ -1,0 +1,58 @@
+"""The Cython extensions, and nothing else: everything declarative stands in pyproject.toml."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+CHECKS = os.environ.get("BATLAB_KERNEL_CHECKS") == "1"
+
+
+def openmp_flags() -> list[str]:
+    """Return the compiler's OpenMP switch, or nothing where it has none (kernels then run serially)."""
+    source = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Path(folder, "probe.c")
+        probe.write_text(source)
+        command = [os.environ.get("CC", "cc"), "-fopenmp", str(probe), "-o", str(Path(folder, "probe"))]
+        try:
+            found = subprocess.run(command, capture_output=True, check=False).returncode == 0
+        except FileNotFoundError:
+            sys.exit("batlab needs a C compiler: apt-get install gcc (Debian, Ubuntu), or set CC")
+    return ["-fopenmp"] if found else []
+
+
+OPENMP = openmp_flags()
+
+extensions = [
+    Extension(
+        f"batlab._kernels.{path.stem}",
+        [str(path)],
+        include_dirs=["batlab/_kernels"],
+        depends=[str(header) for header in sorted(Path("batlab/_kernels").glob("*.h"))],
+        # No -march, no -ffast-math: a wheel runs on any x86-64 or arm64, and NaN stays NaN.
+        extra_compile_args=["-O3", "-fno-math-errno", *OPENMP],
+        extra_link_args=OPENMP,
+    )
+    for path in sorted(Path("batlab/_kernels").glob("*.pyx"))
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        build_dir="build/cython-checks" if CHECKS else "build/cython",
+        compiler_directives={
+            "language_level": "3",
+            "boundscheck": CHECKS,
+            "wraparound": False,
+            "initializedcheck": CHECKS,
+            "cdivision": True,
+            "embedsignature": True,
+            "freethreading_compatible": True,
+        },
+    )
+)
