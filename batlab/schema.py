@@ -110,9 +110,7 @@ def check(obj: Labelled) -> Labelled:
         _check_attributes("the tree's root", obj.attrs)
         if obj.ds.variables:
             names = ", ".join(map(str, obj.ds.variables))
-            raise SchemaError(
-                f"the root of an experiment holds attributes only, got {names}; move them to a child"
-            )
+            raise SchemaError(f"the root of an experiment holds attributes only, got {names}; move them to a child")
         for node in obj.subtree:
             if node is not obj:
                 check(node.to_dataset(inherit=False))
@@ -169,9 +167,7 @@ def _check_axis(name: str, axis: xr.Variable) -> None:
 
 def _check_time(time: xr.DataArray) -> None:
     if time.dtype.kind != "M":
-        raise SchemaError(
-            f"'time' must be datetime64 in UTC, got {time.dtype}; seconds belong in 'test_time'"
-        )
+        raise SchemaError(f"'time' must be datetime64 in UTC, got {time.dtype}; seconds belong in 'test_time'")
     values = time.values
     known = values[~np.isnat(values)]
     if known.ndim == 1 and (np.diff(known) < np.timedelta64(0)).any():
@@ -186,9 +182,7 @@ def _check_sigma(dataset: xr.Dataset, name: str) -> None:
         raise SchemaError(f"{name!r} stands without {stem!r}; an uncertainty needs its quantity")
     value, sigma = dataset[stem], dataset[name]
     if sigma.dims != value.dims:
-        raise DimensionError(
-            f"{name!r} has dimensions {sigma.dims}, {stem!r} has {value.dims}; they must agree"
-        )
+        raise DimensionError(f"{name!r} has dimensions {sigma.dims}, {stem!r} has {value.dims}; they must agree")
     if sigma.attrs.get("units") != value.attrs.get("units"):
         raise UnitError(
             f"{name!r} is in {sigma.attrs.get('units')!r}, {stem!r} in {value.attrs.get('units')!r}; use one unit"
@@ -222,9 +216,7 @@ def require(obj: xr.Dataset | xr.DataArray, function: str, *dims: str, hint: str
     for dim in dims:
         if dim not in obj.dims:
             got = tuple(str(name) for name in obj.dims)
-            raise DimensionError(
-                f"{function} needs dimension {dim!r}, got {got}" + (f"; {hint}" if hint else "")
-            )
+            raise DimensionError(f"{function} needs dimension {dim!r}, got {got}" + (f"; {hint}" if hint else ""))
 
 
 def record(
@@ -283,11 +275,7 @@ def _short(value: Any) -> str:
 
 def _source_attributes(paths: list[Path]) -> dict[str, str]:
     names = [path.name for path in paths]
-    text = (
-        str(paths[0])
-        if len(paths) == 1
-        else f"{paths[0].parent}: {names[0]} ... {names[-1]} ({len(names)} files)"
-    )
+    text = str(paths[0]) if len(paths) == 1 else f"{paths[0].parent}: {names[0]} ... {names[-1]} ({len(names)} files)"
     whole = sum(path.stat().st_size for path in paths) <= FINGERPRINT_LIMIT
     digest = hashlib.sha256()
     for path in paths:
