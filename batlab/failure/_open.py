@@ -1,0 +1,69 @@
+"""Opening a store, or saying why it cannot be opened."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from batlab.errors import BatlabError, ReadError
+
+
+class StoreError(BatlabError, OSError):
+    """A database does not do what it was asked; the message says whether anything was kept."""
+
+
+def open_file(path: Path) -> Any:
+    """Return an engine on the SQLite file `path`, checked and with its table."""
+    from sqlalchemy import URL
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from batlab.failure import _tables
+
+    if not path.parent.is_dir():
+        raise StoreError(f"the folder {path.parent} is not there; make it first")
+    if path.exists() and path.stat().st_size and not _is_sqlite(path):
+        raise ReadError(f"{path} is no store of marks (not an SQLite file); choose another name")
+    network = _tables.network_file_system(path.parent)
+    if network:
+        warnings.warn(
+            f"{path} lies on a network file system ({network}), where SQLite is safe for one computer at a time only; "
+            "use a local folder, or a PostgreSQL server for a shared store",
+            stacklevel=3,
+        )
+    engine = _tables.connect(URL.create("sqlite", database=str(path)), journal="DELETE" if network else "WAL")
+    try:
+        complaint = _tables.complaint(engine)
+        if not complaint:
+            _tables.create(engine)
+            return engine
+    except SQLAlchemyError as error:
+        complaint = str(getattr(error, "orig", None) or error)
+    engine.dispose()
+    raise ReadError(f"{path} cannot be used as a store of marks: {complaint}")
+
+
+def open_url(url: str) -> Any:
+    """Return an engine on the database server at `url`, with its table."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+    from batlab.failure import _tables
+
+    try:
+        address = make_url(url)
+    except ArgumentError as error:
+        raise StoreError(f"{url.partition('://')[0]}://… is no address of a database") from error
+    if address.get_backend_name() == "sqlite":
+        raise StoreError(f"give an SQLite store as a path, not as the address {address}")
+    try:
+        engine = _tables.connect(address)
+        _tables.create(engine)
+    except (SQLAlchemyError, ImportError) as error:
+        raise StoreError(f"{address.render_as_string(hide_password=True)} cannot be opened: {error}") from error
+    return engine
+
+
+def _is_sqlite(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
