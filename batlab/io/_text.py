@@ -1,0 +1,205 @@
+"""What every text format shares: bytes to text in any encoding, tables of numbers in any locale."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from batlab.errors import ReadError
+
+SIZE_LIMIT = 2**30  # bytes; a text file beyond this is no pattern and no cycler's record
+MAX_COLUMNS = 4096
+
+_BOMS = (
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f\x7f\ufffd]")
+_CYRILLIC = re.compile(rb"[\xc0-\xff]{3,}")
+_DATA = re.compile(r"(?:^[ \t]*(?:(?:[-+.\d]|nan|inf)[-+.,;\d \teEdDnNaAiIfF]*)?$\n?)+", re.MULTILINE)
+_TRAILING_COMMENT = re.compile(r"^([ \t]*[-+.\d][^#!\n]*?)[ \t]*[#!].*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A table of numbers inside a text: its rows, the line it starts on, and the lost last line, if any."""
+
+    values: np.ndarray  # (row, column)
+    line: int  # of the first row, from 1
+    start: int  # offset of the block in the text
+    lost: str = ""
+
+
+def read_text(path: Path, encoding: str | None = None) -> str:
+    """Return the text of a file with ``\\n`` line ends; refuse an empty, binary or over-long one.
+
+    Raises
+    ------
+    ReadError
+        With the file's name and the reason.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        raise ReadError(f"{path.name}: the file is empty")
+    if size > SIZE_LIMIT:
+        raise ReadError(f"{path.name}: {size / 2**30:.1f} GiB is too long for a text file of measured columns")
+    return decode(path.read_bytes(), path.name, encoding)
+
+
+def decode(raw: bytes, name: str, encoding: str | None = None) -> str:
+    r"""Return `raw` as text: by byte-order mark, else UTF-16, UTF-8, cp1251 (runs of Cyrillic) or cp1252.
+
+    >>> decode("Образец: 1".encode("cp1251"), "1.txt")
+    'Образец: 1'
+    >>> decode("Capacitance/µF".encode("latin-1"), "cell.mpt")
+    'Capacitance/µF'
+    """
+    chosen = encoding or _guess(raw)
+    try:
+        text = raw.decode(chosen)
+    except (UnicodeDecodeError, LookupError) as error:
+        raise ReadError(f"{name}: cannot be read as {chosen} text ({error}); pass another encoding=") from error
+    text = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\x1a")
+    noise = len(_CONTROL.findall(text[:65536]))
+    if noise > 0.005 * min(len(text), 65536):
+        raise ReadError(f"{name}: is not text ({noise} control characters at its start); no reader knows this format")
+    return text
+
+
+def _guess(raw: bytes) -> str:
+    for mark, encoding in _BOMS:
+        if raw.startswith(mark):
+            return encoding
+    head = raw[:4096]
+    if head.count(0) > 0.3 * len(head):
+        return "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
+    try:
+        raw.decode("utf-8")
+        return "utf-8"
+    except UnicodeDecodeError:
+        pass
+    if _CYRILLIC.search(raw):
+        return "cp1251"
+    try:
+        raw.decode("cp1252")
+        return "cp1252"
+    except UnicodeDecodeError:
+        return "latin-1"
+
+
+def peek(head: bytes) -> str:
+    """Return the first bytes of a file as text, or an empty string if they are not text. Never raises."""
+    if not head:
+        return ""
+    cut = head[: len(head) // 4 * 4] if head[:2] in (b"\xff\xfe", b"\xfe\xff") else head
+    try:
+        text = cut.decode(_guess(cut), errors="ignore")
+    except (UnicodeError, LookupError):
+        return ""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "" if len(_CONTROL.findall(text)) > 0.005 * len(text) else text
+
+
+def without_comments(text: str) -> str:
+    """Return `text` without the remarks that follow numbers on their line (``1.0 2.0 # beam lost``)."""
+    return _TRAILING_COMMENT.sub(r"\1", text) if "#" in text or "!" in text else text
+
+
+def blocks(text: str, name: str, decimal: str | None = None) -> list[Block]:
+    """Return the runs of lines that hold numbers only: the longest and those at least half as long.
+
+    Commas may separate or be decimal; `decimal` ("," or ".") decides where the file leaves it open. A last line
+    of the file with fewer columns than the others is left out and told in `Block.lost`.
+
+    Raises
+    ------
+    ReadError
+        Without any such run of two lines; for ragged lines or words that are no numbers, with the line.
+    """
+    spans = [(match.group(), match.start()) for match in _DATA.finditer(text) if not match.group().isspace()]
+    lengths = [span.strip().count("\n") + 1 for span, _ in spans if span]
+    spans = [span for span in spans if span[0]]
+    if max(lengths, default=0) < 2:
+        raise ReadError(f"{name}: holds no table of numbers")
+    longest = max(lengths)
+    return [
+        _parse(span, text, start, name, decimal)
+        for (span, start), length in zip(spans, lengths, strict=True)
+        if 2 * length >= longest and length > 1
+    ]
+
+
+def _parse(block: str, text: str, start: int, name: str, decimal: str | None) -> Block:
+    lead = len(block) - len(block.lstrip("\n \t"))
+    start += block.rfind("\n", 0, lead) + 1
+    block = block[block.rfind("\n", 0, lead) + 1 :].rstrip()
+    first = text.count("\n", 0, start) + 1
+    rows = [row.split() for row in plain_numbers(block, name, first, decimal).split("\n")]
+    lines = [first + i for i, row in enumerate(rows) if row]
+    rows = [row for row in rows if row]
+    lost = ""
+    stated = int(rows[0][0]) if len(rows) > 1 and len(rows[0]) == 1 < len(rows[1]) and rows[0][0].isdigit() else None
+    if stated is not None:
+        rows, lines = rows[1:], lines[1:]
+    width = len(rows[0])
+    if width > MAX_COLUMNS:
+        raise ReadError(f"{name}: line {lines[0]} has {width} columns, at most {MAX_COLUMNS} are read")
+    if len(rows) > 2 and len(rows[-1]) < width and start + len(block) >= len(text.rstrip()):
+        lost = f"line {lines[-1]} has {len(rows[-1])} of {width} columns and is left out; the file may be truncated"
+        rows, lines = rows[:-1], lines[:-1]
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) != width:
+            raise ReadError(
+                f"{name}: line {line} has {len(row)} columns, line {lines[0]} has {width}; the file may be truncated"
+            )
+    if stated is not None and stated != len(rows):
+        raise ReadError(
+            f"{name}: line {lines[0] - 1} states {stated} points, {len(rows)} follow; the file may be truncated"
+        )
+    return Block(_floats(rows, lines, name), lines[0], start, lost)
+
+
+def _floats(rows: list[list[str]], lines: list[int], name: str) -> np.ndarray:
+    try:
+        flat = np.array(list(map(float, chain.from_iterable(rows))))
+    except ValueError:
+        flat = np.array([_float(word, line, name) for row, line in zip(rows, lines, strict=True) for word in row])
+    return flat.reshape(len(rows), -1)
+
+
+def _float(word: str, line: int, name: str) -> float:
+    try:
+        return float(re.sub("[dD]", "e", word, count=1))  # Fortran's double precision
+    except ValueError as error:
+        raise ReadError(f"{name}: line {line} holds {word[:40]!r}, which is no number") from error
+
+
+def plain_numbers(block: str, name: str, line: int, decimal: str | None) -> str:
+    """Return `block` with blanks between its columns and decimal points, whatever the file's locale.
+
+    >>> plain_numbers("1,5;2,5", "a.csv", 1, None)
+    '1.5 2.5'
+    >>> plain_numbers("1.5, 2.5", "a.csv", 1, None)
+    '1.5  2.5'
+    """
+    if "," not in block:
+        return block.replace(";", " ") if ";" in block else block
+    if ";" in block:
+        return block.replace(",", ".").replace(";", " ")
+    sample = block[:20000].split("\n")[0].strip()
+    if decimal == ",":
+        return block.replace(",", ".")
+    if decimal == "." or "." in block or re.search(r",\s|\s,", sample):
+        return block.replace(",", " ")
+    if re.search(r"\s", sample):
+        return block.replace(",", ".")
+    if sample.count(",") in (1, 2):
+        return block.replace(",", " ")
+    raise ReadError(f"{name}: line {line}: the commas may separate or be decimal; pass decimal=',' or decimal='.'")
