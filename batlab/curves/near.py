@@ -1,0 +1,108 @@
+"""Where peaks are looked for: positions, structures, or an earlier table of peaks, brought into one form."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from batlab.errors import DimensionError, UnitError
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Expected peaks, in increasing position: axis units; `hkl` and `phase` are "" where unknown; `weight` ≤ 1."""
+
+    position: np.ndarray
+    hkl: np.ndarray
+    phase: np.ndarray
+    weight: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+
+def seeds(near: Any, patterns: xr.Dataset, axis: str) -> Seeds:
+    """Return the expected peaks that lie inside the patterns' range.
+
+    `near` is an array of positions, a structure (path of a CIF or Dataset), a list or a mapping name → structure,
+    or a Dataset with ``position`` over ``peak`` (from `find_peaks`, `lines` or `fit_peaks`).
+
+    Raises
+    ------
+    ValueError
+        If nothing is expected inside the range; the message gives both ranges.
+    DimensionError, UnitError
+        If a table of peaks is on the other axis.
+    """
+    x = patterns[axis].values
+    parts = [_positions(near, axis)] if _is_positions(near) else _structures(near, patterns, axis)
+    joined = [
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("position", "hkl", "phase", "weight")
+    ]
+    inside = np.isfinite(joined[0]) & (joined[0] > x[0]) & (joined[0] < x[-1])
+    if not inside.any():
+        told = f"{np.nanmin(joined[0]):g} to {np.nanmax(joined[0]):g}" if np.isfinite(joined[0]).any() else "none"
+        raise ValueError(f"near expects peaks at {told}, the patterns cover {axis} {x[0]:g} to {x[-1]:g}: none inside")
+    order = np.flatnonzero(inside)[np.argsort(joined[0][inside], kind="stable")]
+    return Seeds(*(array[order] for array in joined))
+
+
+def _is_positions(near: Any) -> bool:
+    if isinstance(near, (xr.Dataset, xr.DataArray)):
+        return isinstance(near, xr.DataArray) or "position" in near
+    if isinstance(near, (str, os.PathLike, Mapping)):
+        return False
+    items = list(np.atleast_1d(np.asarray(near, dtype=object)))
+    return bool(items) and all(isinstance(item, (int, float, np.number)) for item in items)
+
+
+def _positions(near: Any, axis: str) -> Seeds:
+    if isinstance(near, xr.Dataset):
+        stated = near.attrs.get("axis", axis)
+        if stated != axis:
+            raise UnitError(f"near holds positions on {stated!r}, the patterns are on {axis!r}; convert one of them")
+        table = near["position"]
+        if "peak" not in table.dims:
+            raise DimensionError(f"near['position'] needs dimension 'peak', got {table.dims}")
+        values = np.asarray(table.transpose(..., "peak").values, dtype=float)
+        if values.ndim == 2:  # an earlier fit: each peak where it was first seen
+            seen = np.isfinite(values).argmax(axis=0)
+            values = values[seen, np.arange(values.shape[1])]
+        hkl, phase = (_labels(near, name, len(values)) for name in ("hkl", "phase"))
+        return Seeds(values, hkl, phase, np.ones(len(values)))
+    values = np.atleast_1d(np.asarray(near, dtype=float)).ravel()
+    blank = np.full(len(values), "", dtype=object)
+    return Seeds(values, blank, blank, np.ones(len(values)))
+
+
+def _labels(table: xr.Dataset, name: str, n: int) -> np.ndarray:
+    if name in table.variables and table[name].dims == ("peak",):
+        return np.array([str(label) for label in table[name].values], dtype=object)
+    return np.full(n, "", dtype=object)
+
+
+def _structures(near: Any, patterns: xr.Dataset, axis: str) -> list[Seeds]:
+    from batlab.curves.lines import lines
+
+    if isinstance(near, Mapping):
+        named = list(near.items())
+    else:
+        one = isinstance(near, (str, os.PathLike, xr.Dataset))
+        named = [(None, structure) for structure in ([near] if one else list(near))]
+    if not named:
+        raise ValueError("near is empty; give positions, a structure or a table of peaks")
+    x = patterns[axis].values
+    wavelength = patterns.attrs.get("wavelength")
+    found = []
+    for name, structure in named:
+        table = lines(structure, limits=(float(x[0]), float(x[-1])), wavelength=wavelength, axis=axis)
+        n = table.sizes["peak"]
+        phase = _labels(table, "phase", n) if name is None else np.full(n, str(name), dtype=object)
+        weight = np.asarray(table["intensity"].values, dtype=float) / 100.0 if "intensity" in table else np.ones(n)
+        found.append(Seeds(np.asarray(table["position"].values, dtype=float), _labels(table, "hkl", n), phase, weight))
+    return found

@@ -1,0 +1,103 @@
+"""What is known of the noise of a pattern: the variance as a fixed part and a part that follows the intensity."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from scipy.ndimage import correlate1d, uniform_filter1d
+
+# The median of a chi-squared variable with one degree of freedom.
+MEDIAN_CHI2 = 0.454936423119573
+GAUSSIAN = 4.0 * np.log(2.0)
+
+
+class Noise(NamedTuple):
+    """Variance = `fixed` (frame, point) + `gain` (frame) × expected intensity; `kind` says where it came from."""
+
+    fixed: np.ndarray
+    gain: np.ndarray
+    kind: str
+
+
+def noise_of(patterns: xr.Dataset, intensity: np.ndarray) -> Noise:
+    """Return the noise model of `patterns`.
+
+    ``intensity_sigma`` is taken as it stands (a σ of 0, which is what an empty bin of counts gets, becomes the
+    smallest other σ of its frame). Without it, intensities in ``count`` are Poisson. Any other unit is taken as
+    counts times an unknown factor, and the factor, one for the series, comes from the scatter of neighbouring
+    points; where intensities are not positive this has no sense, and one constant variance is estimated instead.
+    A variable ``background`` (already subtracted) adds its own counts.
+    """
+    shape = intensity.shape
+    if "intensity_sigma" in patterns:
+        sigma = np.array(patterns["intensity_sigma"].transpose(*patterns["intensity"].dims).values, dtype=float)
+        least = np.where(sigma > 0, sigma, np.inf).min(axis=1, initial=np.inf, keepdims=True)
+        fixed = np.where(sigma == 0, np.where(np.isfinite(least), least, np.nan), sigma) ** 2
+        return Noise(fixed, np.zeros(shape[0]), "intensity_sigma")
+    below = np.zeros(shape)
+    if "background" in patterns:
+        below = np.asarray(patterns["background"].broadcast_like(patterns["intensity"]).values, dtype=float)
+    if patterns["intensity"].attrs.get("units") == "count":
+        return Noise(np.maximum(below, 0.0), np.ones(shape[0]), "poisson")
+    gain, constant = estimate(intensity + below)
+    if gain is None:
+        return Noise(np.full(shape, constant), np.zeros(shape[0]), "estimated constant")
+    return Noise(np.maximum(below, 0.0) * gain, np.full(shape[0], gain), "estimated proportional to intensity")
+
+
+def estimate(total: np.ndarray) -> tuple[float | None, float]:
+    """Return the factor variance / intensity (None if intensities are not positive) and the typical variance.
+
+    Uses the squared second differences, whose expectation is 1.5 variances where the curve is straight, and
+    medians, which the few points on flanks do not move.
+    """
+    if total.shape[1] < 5:
+        return None, 1.0
+    bend = total[:, 1:-1] - 0.5 * (total[:, :-2] + total[:, 2:])
+    mean = (total[:, :-2] + total[:, 1:-1] + total[:, 2:]) / 3.0
+    known = np.isfinite(bend)
+    if not known.any():
+        return None, 1.0
+    square = bend[known] ** 2 / 1.5
+    constant = float(np.median(square)) / MEDIAN_CHI2
+    if constant <= 0.0:
+        constant = float(square.mean()) or 1.0
+    if (mean[known] <= 0).mean() > 0.01:
+        return None, constant
+    positive = mean[known] > 0
+    gain = float(np.median(square[positive] / mean[known][positive])) / MEDIAN_CHI2
+    return (gain, constant) if gain > 0 else (None, constant)
+
+
+def significance_map(intensity: np.ndarray, noise: Noise, width: float) -> np.ndarray:
+    """Return for every point how many σ a Gaussian of `width` (points, full width at half maximum) stands out there.
+
+    A matched filter whose template has zero mean over ±2.5 widths, so that a straight background gives 0.
+    Missing points are bridged by straight lines and add no noise.
+    """
+    reach = max(2, int(np.ceil(2.5 * width)))
+    at = np.arange(-reach, reach + 1) / width
+    template = np.exp(-GAUSSIAN * at**2)
+    template -= template.mean()
+    known = np.isfinite(intensity) & np.isfinite(noise.fixed)
+    filled = bridged(intensity, known)
+    smooth = uniform_filter1d(filled, 7, axis=1, mode="nearest")
+    gain = noise.gain[:, None]
+    variance = np.where(known, noise.fixed, 0.0) + np.where(known, np.maximum(gain * smooth, gain**2), 0.0)
+    signal = correlate1d(filled, template, axis=1, mode="nearest")
+    spread = np.sqrt(correlate1d(variance, template**2, axis=1, mode="nearest"))
+    return np.divide(signal, spread, out=np.zeros_like(signal), where=spread > 0)
+
+
+def bridged(intensity: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return `intensity` with what is not `known` interpolated along its row; empty rows become 0."""
+    if known.all():
+        return intensity
+    filled = np.where(known, intensity, 0.0)
+    points = np.arange(intensity.shape[1])
+    for row in np.flatnonzero(~known.all(axis=1) & known.any(axis=1)):
+        have = known[row]
+        filled[row, ~have] = np.interp(points[~have], points[have], intensity[row, have])
+    return filled
