@@ -1,0 +1,53 @@
+"""A Bokeh figure as a Jupyter widget that never shows old data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bokeh.document import Document
+from bokeh.events import DocumentReady
+from bokeh.models import LayoutDOM
+from jupyter_bokeh import BokehModel
+
+
+class FigureView(BokehModel):
+    """`BokehModel` with a fresh document for whoever looks later: after a reload, in a second view.
+
+    The widget keeps its document as text made at its birth. Here the text is made anew when the browser asks for the
+    widget's state, and again when a view reports that it has painted an old one. Events that pile up while the kernel
+    is busy are combined; the last one always arrives.
+    """
+
+    def __init__(self, model: LayoutDOM, **kwargs: Any) -> None:
+        self._changes = 0
+        self._bundled = 0
+        if model.document is None:
+            Document().add_root(model)
+        super().__init__(model, combine_events=True, **kwargs)
+        self._model.document.on_event(DocumentReady, self._painted)
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
+        """Return the widget's state with the document as it is now."""
+        wanted = key is None or key == "render_bundle" or (not isinstance(key, str) and "render_bundle" in key)
+        if wanted and getattr(self, "comm", None) is not None:
+            self._trait_values["render_bundle"] = self._model_to_traits(self._model)
+            self._bundled = self._changes
+        return super().get_state(key=key, drop_defaults=drop_defaults)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether Python has changed the figure since its document was last made into text."""
+        return self._bundled != self._changes
+
+    def refresh(self) -> None:
+        """Send the whole document, if it has changed; every view then paints it."""
+        if self.is_stale:
+            self.send_state("render_bundle")
+
+    def _painted(self, _event: Any) -> None:
+        self.refresh()
+
+    def _document_patched(self, event: Any) -> None:
+        if event.setter is not self:
+            self._changes += 1
+        super()._document_patched(event)

@@ -1,0 +1,16 @@
+"""Bokeh figures, one function a figure: the same ones in dashboards, reports and scripts.
+
+Axes say what they show and in which unit, colours can be told apart by colour-blind readers, and the parts that a
+dashboard moves have names (``cursor``, ``map``, ``line``).
+"""
+
+from batlab.figures.cycling import cycling
+from batlab.figures.events import events
+from batlab.figures.heat_map import heat_map
+from batlab.figures.marks import add_marks
+from batlab.figures.pattern import pattern
+from batlab.figures.pixels import map_image
+from batlab.figures.style import phase_colour
+from batlab.figures.track import quantities, track
+
+__all__ = ["add_marks", "cycling", "events", "heat_map", "map_image", "pattern", "phase_colour", "quantities", "track"]
