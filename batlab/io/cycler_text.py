@@ -1,0 +1,271 @@
+"""Plain text of a cycler: csv with units in its header, and bare columns of hh:mm:ss, voltage and current.
+
+Such files often leave units, the current's sign and the date open. Units and sign come from hints, the date from
+``start=``; nothing is guessed. A file cut inside its last line gives the whole lines and a `UserWarning`.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from batlab.errors import ReadError, choose
+from batlab.io import _cycler, _sign
+from batlab.io._cycler import Column
+from batlab.io._table import Table, find_decimal, find_separator, read_table
+from batlab.io._text import peek, read_text
+
+NAME = "plain text of a cycler"
+HINTS = frozenset(
+    {
+        "voltage_unit",
+        "current_unit",
+        "capacity_unit",
+        "time_unit",
+        "current_sign",
+        "start",
+        "encoding",
+        "decimal",
+    }
+)
+
+_CLOCK = re.compile(r"^\s*(?:(\d+)\s*d\w*[ ,]*)?(\d+):([0-5]\d):([0-5]\d(?:[.,]\d+)?)\s*$")
+_BARE = re.compile(r"^\s*\d+:[0-5]\d:[0-5]\d(?:[.,]\d+)?[\t ;,]+[-+]?[\d.,]+(?:[eE][-+]?\d+)?(?:[\t ;,]|$)")
+# Variable -> names of its column in lower case, the best first.
+MEANINGS: dict[str, tuple[str, ...]] = {
+    "test_time": (
+        "test time", "total time", "cumulative time", "elapsed time", "run time", "~time", "time", "t",
+    ),
+    "voltage": ("voltage", "cell voltage", "potential", "ecell", "ewe", "u", "e", "v"),
+    "current": ("current", "i"),
+    "capacity": ("net capacity", "capacity", "q"),
+    "cycle": ("cycle", "cycle index", "cycle number", "cycle count", "cycle c", "cyc"),
+    "step": ("step", "step index", "step number", "step count", "step id"),
+}  # fmt: skip
+LONG_NAMES = {
+    "test_time": "time since the start of the test",
+    "voltage": "voltage",
+    "current": "current, positive on charge",
+    "capacity": "charge counter of the cycler",
+    "cycle": "number of the cycle",
+    "step": "number of the step",
+}
+_MODEL = {"test_time": "s", "voltage": "V", "current": "A", "capacity": "Ah"}
+_HINT_OF = {
+    "test_time": "time_unit",
+    "voltage": "voltage_unit",
+    "current": "current_unit",
+    "capacity": "capacity_unit",
+}
+_LABEL = re.compile(r"^(.*?)\s*(?:[(\[{]\s*([^)\]}]*)\s*[)\]}]|/\s*([^/]+)|(?<=[a-z])_([A-Za-zµ]{1,3}))\s*$")
+_LARGEST_VOLTAGE = 10.0  # V; more in a bare column is another unit, or a stack of cells
+
+
+def recognise(path: Path, head: bytes) -> bool:
+    """Return whether the file is a csv that names voltage beside time or current, or bare hh:mm:ss columns.
+
+    Never raises.
+    """
+    lines = peek(head).split("\n")
+    if lines and _BARE.match(lines[0]):
+        return True
+    return any(_is_header(line) for line in lines[:60])
+
+
+def _is_header(line: str) -> bool:
+    separator = find_separator(line)
+    cells = line.split(separator)
+    if not 2 <= len(cells) <= 1000:
+        return False
+    names = {_label(cell)[0] for cell in cells}
+    has = {key: bool(names & set(words)) for key, words in MEANINGS.items()}
+    # Single letters alone (q, i; e, t) are no cycler's header: patterns and spectra use them too.
+    wordy = any(len(name) > 1 for name in names & {w for key in ("voltage", "current") for w in MEANINGS[key]})
+    return wordy and has["voltage"] and (has["test_time"] or has["current"])
+
+
+def _label(cell: str) -> tuple[str, str]:
+    """Return a column's name in lower case and its unit as written, "" if none.
+
+    >>> _label("Voltage (V)"), _label("I/mA"), _label("Test_Time(s)"), _label("Cycle Index")
+    (('voltage', 'V'), ('i', 'mA'), ('test time', 's'), ('cycle index', ''))
+    """
+    text = cell.strip().strip('"').strip()
+    found = _LABEL.match(text)
+    unit = next((group for group in found.groups()[1:] if group), "") if found else ""
+    if found and (_cycler.known_unit(unit) or found[2] is not None or found[3] is not None):
+        return " ".join(found[1].lower().replace("_", " ").split()), unit.strip()
+    return " ".join(text.lower().replace("_", " ").split()), ""
+
+
+def read(paths: list[Path], **hints: Any) -> xr.Dataset:
+    """Return the record of one file, or of several joined by their clocks (which needs dates).
+
+    Parameters
+    ----------
+    paths
+        Text files.
+    **hints
+        ``voltage_unit``, ``current_unit``, ``capacity_unit``, ``time_unit`` where the file does not say ("V", "mA",
+        "mAh", "s", "h" …); ``current_sign``: "positive_charges", "positive_discharges", "voltage" (an unsigned
+        record: each constant-current step takes the sign of its voltage's change) or ``{magnitude: 1 or -1}``;
+        ``start``: UTC time of test time 0; ``encoding``; ``decimal``.
+
+    Returns
+    -------
+    Dataset
+        Over ``record``: ``voltage`` [V], ``current`` [A, positive charges], ``capacity`` [Ah] if the file counts it,
+        ``cycle``, ``step``, other columns under their own names; coordinates ``test_time`` [s] and, with ``start``,
+        ``time`` (UTC). A current of unknown unit or sign is kept as ``current_raw``.
+
+    Raises
+    ------
+    ReadError
+        A unit is needed, or a line does not fit; with the line.
+
+    Warns
+    -----
+    UserWarning
+        The current's unit or sign is not known.
+    """
+    for hint in _HINT_OF.values():
+        if hints.get(hint) is not None:
+            wanted = next(_MODEL[key] for key, name in _HINT_OF.items() if name == hint)
+            fitting = [unit for unit, (model, _) in _cycler.UNITS.items() if model == wanted]
+            choose(hint, hints[hint], fitting)
+    records = [_read_one(path, hints) for path in paths]
+    return _cycler.join(records, [path.name for path in paths])
+
+
+def _read_one(path: Path, hints: dict[str, Any]) -> xr.Dataset:
+    text = read_text(path, hints.get("encoding"))
+    lines = text.split("\n", 60)
+    if _BARE.match(lines[0]):
+        columns = _bare(text, path.name, hints)
+    else:
+        header = next((n for n, line in enumerate(lines, 1) if _is_header(line)), None)
+        if header is None:
+            raise ReadError(f"{path.name}: no line names a voltage beside a time or current")
+        separator = find_separator(lines[header - 1])
+        body = text.split("\n", header)[-1]
+        decimal = hints.get("decimal") or find_decimal(body, separator)
+        columns = _named(read_table(text, path.name, header, separator=separator, decimal=decimal), hints)
+    _settle_current(columns, hints, path.name)
+    start = hints.get("start")
+    time = None
+    if start is not None:
+        if "test_time" not in columns:
+            raise ReadError(f"{path.name}: has no time column, so start= does not apply")
+        time = _cycler.utc(start) + _cycler.elapsed(columns["test_time"].values)
+    return _cycler.dataset(columns, path.name, time=time)
+
+
+def _bare(text: str, name: str, hints: dict[str, Any]) -> dict[str, Column]:
+    """Return the columns of a file without a header: hh:mm:ss, voltage, current, others by number."""
+    first = text.split("\n", 1)[0].strip()
+    separator = next((sign for sign in "\t;" if sign in first), " " if " " in first else ",")
+    if separator == " ":
+        text = re.sub(r"[ \t]+", " ", re.sub(r"^[ \t]+|[ \t]+$", "", text, flags=re.MULTILINE))
+    n = len([word for word in first.split(None if separator == " " else separator) if word])
+    names = ["time", "voltage", "current", *(f"column {i}" for i in range(4, n + 1))][:n]
+    table = read_table(
+        separator.join(names).replace("column ", "column_") + "\n" + text,
+        name,
+        1,
+        separator=separator,
+        decimal=hints.get("decimal") or find_decimal(text, separator),
+    )
+    table = Table(name, names, table.rows, [line - 1 for line in table.lines], table.decimal)
+    columns = _named(table, {"voltage_unit": "V", **hints}, is_bare=True)
+    largest = np.nanmax(np.abs(columns["voltage"].values))
+    if hints.get("voltage_unit") is None and largest > _LARGEST_VOLTAGE:
+        raise ReadError(f"{name}: the second column reaches {largest:g}, too much for volts; pass voltage_unit=")
+    return columns
+
+
+def _named(table: Table, hints: dict[str, Any], *, is_bare: bool = False) -> dict[str, Column]:
+    labels = [(name, "") if is_bare else _label(name) for name in table.names]
+    chosen: dict[int, str] = {}
+    for meaning, words in MEANINGS.items():
+        place = next((i for word in words for i, (name, _) in enumerate(labels) if name == word), None)
+        if place is not None:
+            chosen[place] = meaning
+    columns: dict[str, Column] = {}
+    for i in sorted(range(len(labels)), key=lambda i: i not in chosen):
+        name, written = labels[i]
+        unit = _cycler.known_unit(written)
+        if i in chosen:
+            columns[chosen[i]] = _chosen(table, i, chosen[i], written, hints)
+            continue
+        if not table.is_number(i):
+            values = np.array(table.words(i))
+            one = Column(values, "1", name)
+        elif unit is not None:
+            one = _cycler.column(table.numbers(i), unit, name, column=table.names[i])
+        else:
+            one = Column(table.numbers(i), written or "unknown", name, {"column": table.names[i]})
+        columns[_cycler.free_name(_cycler.slug(name), one.units, columns)] = one
+    return columns
+
+
+def _chosen(table: Table, i: int, meaning: str, written: str, hints: dict[str, Any]) -> Column:
+    attrs = {"column": table.names[i]}
+    if meaning == "test_time" and ":" in table.rows[0][i]:
+        return Column(_clock(table, i), "s", LONG_NAMES[meaning], attrs)
+    values = table.numbers(i)
+    if meaning in ("cycle", "step"):
+        return Column(values, "1", LONG_NAMES[meaning], attrs)
+    hint = _HINT_OF[meaning]
+    unit = hints.get(hint) or _cycler.known_unit(written)
+    if unit is None and meaning == "current":
+        return Column(values, "unknown", "current as recorded, unit and sign not stated", attrs)
+    if unit is None or _cycler.UNITS[unit][0] != _MODEL[meaning]:
+        told = f"the unit {written!r} of" if written else "the unit of"
+        raise ReadError(f"{table.name}: {told} column {table.names[i]!r} is not known; pass {hint}=")
+    return _cycler.column(values, unit, LONG_NAMES[meaning], **attrs)
+
+
+def _clock(table: Table, i: int) -> np.ndarray:
+    """Return hh:mm:ss, with hours beyond 24 or days before them, as seconds."""
+    seconds = np.empty(len(table.rows))
+    for row, word in enumerate(table.words(i)):
+        found = _CLOCK.match(word)
+        if found is None:
+            raise ReadError(f"{table.name}: line {table.lines[row]}: {word[:40]!r} is no time hh:mm:ss")
+        days, hours, minutes, rest = found.groups()
+        seconds[row] = int(days or 0) * 86400 + int(hours) * 3600 + int(minutes) * 60 + float(rest.replace(",", "."))
+    return seconds
+
+
+def _settle_current(columns: dict[str, Column], hints: dict[str, Any], name: str) -> None:
+    """Give the current its sign, or keep it as ``current_raw`` and say what is missing."""
+    if "current" not in columns:
+        return
+    one, voltage, rule = columns["current"], columns["voltage"].values, hints.get("current_sign")
+    if rule is None and (one.values < 0).any():
+        trust = _sign.agreement(one.values, voltage)
+        if trust > 0.5:
+            rule = "positive_charges"  # told by the file itself: the voltage rises with the current
+    missing = [] if one.units == "A" else ["its unit (pass current_unit='mA' or another)"]
+    if rule is None and (one.values != 0).any():
+        missing.append("its sign (pass current_sign='voltage' for an unsigned record, or another rule)")
+    if missing:
+        raw = columns.pop("current")
+        columns["current_raw"] = Column(raw.values, raw.units, "current as recorded, unit or sign not known", raw.attrs)
+        warnings.warn(
+            f"{name}: the file does not state of the current {' and '.join(missing)}; it is kept as 'current_raw'",
+            UserWarning,
+            stacklevel=4,
+        )
+        return
+    factor = _cycler.UNITS[hints["current_unit"]][1] if hints.get("current_unit") else 1.0
+    if isinstance(rule, dict):
+        values = _sign.signed(one.values / factor, voltage, rule, name) * factor
+    else:
+        values = _sign.signed(one.values, voltage, rule or "positive_charges", name)
+    columns["current"] = Column(values, "A", LONG_NAMES["current"], one.attrs)
