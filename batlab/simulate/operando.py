@@ -26,7 +26,7 @@ from batlab.simulate.truth import planted
 NAME = "operando"
 WAVELENGTH = HC / 60_000  # angstrom: 60 keV
 START = 1709629200.0  # 2024-03-05 09:00:00 UTC, a plausible shift
-UNFINISHED = ".unfinished"
+UNFINISHED = ".batlab-unfinished"
 
 
 @dataclass(frozen=True)
