@@ -1,0 +1,335 @@
+"""Azimuthal integration: detector frames to patterns."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from batlab.errors import choose
+from batlab.io.poni import Geometry
+from batlab.scattering.frames import Stack, as_stack, pixel_image
+from batlab.scattering.geometry import as_geometry, check_shape, pixel_arrays, resolve_wavelength
+from batlab.scattering.plan import Plan, make_plan
+from batlab.scattering.series import integrate_series
+from batlab.scattering.units import two_theta_of
+from batlab.schema import quantity, record
+
+AXES = {"q": ("1/angstrom", "scattering vector"), "two_theta": ("degree", "scattering angle")}
+MAX_BINS = 65535  # a pixel's bin is a 16-bit number
+# True only of frames, not of the patterns made from them.
+OF_FRAMES = ("overflow", "pixel_size_y", "pixel_size_x")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The keywords of `integrate`, checked."""
+
+    n_bins: int
+    unit: str = "q"
+    mask: Any = None
+    dark: Any = None
+    flat: Any = None
+    monitor: Any = None
+    polarization: float | None = 0.99
+    solid_angle: bool = True
+    error_model: str | None = "poisson"
+    split: str = "no"
+    q_range: tuple[float, float] | None = None
+    azimuth_range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.n_bins, bool) or int(self.n_bins) != self.n_bins or not 1 <= self.n_bins <= MAX_BINS:
+            raise ValueError(f"n_bins must be a whole number from 1 to {MAX_BINS}, got {self.n_bins!r}")
+        choose("unit", self.unit, AXES)
+        choose("error_model", self.error_model, ("poisson", None))
+        choose("solid_angle", self.solid_angle, (True, False))
+        if self.split != "no":
+            raise ValueError(f"split must be 'no', got {self.split!r}; pixel splitting is not built yet")
+        if self.polarization is not None and not -1 <= self.polarization <= 1:
+            raise ValueError(f"polarization must be -1 to 1 or None, got {self.polarization!r}")
+        _check_range("q_range", self.q_range, np.inf)
+        _check_range("azimuth_range", self.azimuth_range, 360)
+
+    def told(self) -> dict[str, Any]:
+        """Return what the history says: the keywords that were given."""
+        defaults = {name: item.default for name, item in type(self).__dataclass_fields__.items()}
+        return {name: value for name, value in vars(self).items() if value is not defaults[name]}
+
+
+class Integrator:
+    """A reusable plan: built once at the first frames, then called on any number of series.
+
+    Parameters are those of `integrate`. It holds 6 bytes a pixel (14 with a dark image) and can be pickled.
+
+    Examples
+    --------
+    >>> from batlab.io.poni import Geometry
+    >>> flat_detector = Geometry(0.2, 0.005, 0.005, wavelength=1.0, shape=(100, 100),
+    ...     detector_config='{"pixel1": 1e-4, "pixel2": 1e-4, "max_shape": [100, 100]}')
+    >>> plan = Integrator(flat_detector, n_bins=20)
+    >>> plan(xr.DataArray(np.ones((3, 100, 100), np.uint16), dims=("frame", "y", "x"))).sizes["q"]
+    20
+    """
+
+    def __init__(
+        self,
+        geometry: Any,
+        *,
+        n_bins: int,
+        unit: str = "q",
+        mask: Any = None,
+        dark: Any = None,
+        flat: Any = None,
+        monitor: Any = None,
+        polarization: float | None = 0.99,
+        solid_angle: bool = True,
+        error_model: str | None = "poisson",
+        split: str = "no",
+        q_range: tuple[float, float] | None = None,
+        azimuth_range: tuple[float, float] | None = None,
+    ) -> None:
+        self.settings = Settings(
+            n_bins,
+            unit,
+            mask,
+            dark,
+            flat,
+            monitor,
+            polarization,
+            solid_angle,
+            error_model,
+            split,
+            q_range,
+            azimuth_range,
+        )
+        self.geometry = as_geometry(geometry)
+        self._plans: dict[str, Plan] = {}
+
+    def __call__(self, frames: xr.Dataset | xr.DataArray) -> xr.Dataset:
+        """Return the patterns of `frames`; see `integrate`."""
+        return _patterns(self, frames)
+
+    def plan(self, stack: Stack) -> tuple[Geometry, Plan]:
+        """Return geometry and plan for these frames; the last plan is kept."""
+        geometry = resolve_wavelength(self.geometry, stack.dataset.attrs.get("wavelength"))
+        key = f"{stack.shape} {geometry.wavelength} {'' if stack.mask is None else _digest(stack.mask)}"
+        if key not in self._plans:
+            self._plans = {key: self._build(geometry, stack)}
+        return geometry, self._plans[key]
+
+    def _build(self, geometry: Geometry, stack: Stack) -> Plan:
+        wish = self.settings
+        check_shape(geometry, stack.shape)
+        dark, flat = pixel_image(wish.dark, "dark", stack.shape), pixel_image(wish.flat, "flat", stack.shape)
+        pixels = pixel_arrays(
+            geometry,
+            stack.shape,
+            unit=wish.unit,
+            polarization=wish.polarization,
+            solid_angle=wish.solid_angle,
+            azimuth=wish.azimuth_range is not None,
+        )
+        return make_plan(
+            pixels,
+            n_bins=int(wish.n_bins),
+            masks=[stack.mask],
+            dark=dark,
+            flat=flat,
+            limits=_limits(wish, geometry.wavelength),
+            azimuth_range=wish.azimuth_range,
+        )
+
+
+def integrate(
+    frames: xr.Dataset | xr.DataArray,
+    geometry: Any,
+    *,
+    n_bins: int,
+    unit: str = "q",
+    mask: Any = None,
+    dark: Any = None,
+    flat: Any = None,
+    monitor: Any = None,
+    polarization: float | None = 0.99,
+    solid_angle: bool = True,
+    error_model: str | None = "poisson",
+    split: str = "no",
+    q_range: tuple[float, float] | None = None,
+    azimuth_range: tuple[float, float] | None = None,
+) -> xr.Dataset:
+    """Average detector frames over rings.
+
+    Frames are read and binned chunk by chunk, several at a time where there are several cores; only the patterns stay
+    in memory. Slow series show a progress bar.
+
+    Parameters
+    ----------
+    frames
+        ``intensity`` (frame, y, x) in counts, as `io.open` returns it: integers or real numbers. NaN, infinities,
+        pixels equal to a value in the attribute ``overflow`` and those under ``mask`` are left out, frame by frame.
+    geometry
+        The path of a ``.poni``, a `Geometry`, or pyFAI's object. Where it has no wavelength the frames' is used.
+    n_bins
+        1 to 65535 bins of equal width, from the innermost to the outermost pixel centre or over `q_range`.
+    unit
+        ``"q"`` [1/angstrom] or ``"two_theta"`` [degree].
+    mask
+        True where a pixel is left out, (y, x) or (frame, y, x), beside the frames' own and the detector's gaps.
+    dark
+        Counts (y, x) without beam in the same exposure, subtracted; its Poisson variance is added.
+    flat
+        Relative efficiency (y, x); a pixel with 0 or NaN is left out.
+    monitor
+        Beam intensity of each frame, a number for each or one for all, or the name of a variable in `frames`.
+    polarization
+        (I_horizontal - I_vertical) / sum, -1 to 1; 0.99 suits a bending magnet or undulator, 0 a laboratory tube, None
+        leaves the correction out.
+    solid_angle
+        Whether to correct for pixels seen at an angle, relative to normal incidence.
+    error_model
+        ``"poisson"``: a pixel of N counts has the variance max(N, 1), as in pyFAI; or None for no uncertainty.
+    split
+        ``"no"``: a pixel belongs whole to the bin of its centre.
+    q_range
+        Lowest and highest q [1/angstrom], for either unit.
+    azimuth_range
+        From and to [degree], counted from +x towards +y as pyFAI does; (170, 190) crosses the seam.
+
+    Returns
+    -------
+    Dataset over (frame, q) or (frame, two_theta): ``intensity`` = signal / normalization and its ``intensity_sigma`` =
+    sqrt(variance) / normalization; ``signal`` (counts, exact for integers), ``variance``, ``normalization`` (sum of
+    flat, polarization, solid angle and monitor) and ``n_pixels``. A bin without a pixel is NaN.
+
+    Raises
+    ------
+    DimensionError
+        Frames, mask, dark or flat do not fit each other or the geometry.
+    ValueError
+        An unknown word, an impossible number, no wavelength, or no pixel left.
+
+    Warns
+    -----
+    UserWarning
+        More than 40 % of the pixels are masked, always or in some frames; a monitor is not positive; an old ``.poni``
+        does not state the orientation.
+
+    Notes
+    -----
+    Bins and result are those of pyFAI's ``("no", "histogram", "cython")`` [1]_ within 1e-6, except that a pixel below
+    `q_range` never counts (pyFAI puts those less than one bin below into the first).
+
+    References
+    ----------
+    .. [1] Kieffer et al., J. Synchrotron Rad. 27, 558 (2020). doi:10.1107/S1600577520000776
+
+    Examples
+    --------
+    >>> from batlab.io.poni import Geometry
+    >>> flat_detector = Geometry(0.2, 0.005, 0.005, wavelength=1.0, shape=(100, 100),
+    ...     detector_config='{"pixel1": 1e-4, "pixel2": 1e-4, "max_shape": [100, 100]}')
+    >>> frames = xr.DataArray(np.full((1, 100, 100), 9, np.uint32), dims=("frame", "y", "x"))
+    >>> pattern = integrate(frames, flat_detector, n_bins=10, polarization=None, solid_angle=False)
+    >>> pattern.intensity.values.round(6).tolist()[0][:3]
+    [9.0, 9.0, 9.0]
+    """
+    integrator = Integrator(
+        geometry,
+        n_bins=n_bins,
+        unit=unit,
+        mask=mask,
+        dark=dark,
+        flat=flat,
+        monitor=monitor,
+        polarization=polarization,
+        solid_angle=solid_angle,
+        error_model=error_model,
+        split=split,
+        q_range=q_range,
+        azimuth_range=azimuth_range,
+    )
+    return integrator(frames)
+
+
+def _patterns(integrator: Integrator, frames: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    wish = integrator.settings
+    stack = as_stack(frames, wish.mask)
+    geometry, plan = integrator.plan(stack)
+    sums = integrate_series(stack, plan, wish.monitor)
+    dims = ("frame", wish.unit)
+    counts = "count" if wish.monitor is None else "1"
+    variables = {
+        "intensity": quantity(dims, sums.intensity, counts, "intensity"),
+        "intensity_sigma": quantity(dims, sums.intensity_sigma, counts, "standard uncertainty of intensity"),
+        "signal": quantity(dims, sums.signal, "count", "sum of counts"),
+        "variance": quantity(dims, sums.variance, "count^2", "sum of variances"),
+        "normalization": quantity(dims, sums.normalization, "1", "sum of pixel weights"),
+        "n_pixels": quantity(dims, sums.n_pixels, "1", "number of pixels"),
+    }
+    if wish.error_model is None:
+        del variables["intensity_sigma"], variables["variance"]
+    coords = _of_each_frame(stack.dataset, is_coordinate=True)
+    coords.setdefault("frame", quantity("frame", np.arange(len(stack.data), dtype=np.int64), "1", "frame"))
+    coords[wish.unit] = quantity(wish.unit, plan.axis, *AXES[wish.unit])
+    attrs = {key: value for key, value in stack.dataset.attrs.items() if key not in OF_FRAMES}
+    beside = _of_each_frame(stack.dataset, is_coordinate=False)
+    result = xr.Dataset(variables | beside, coords, attrs | _account(geometry, wish))
+    told = f"{geometry.source or geometry.detector} sha256 {_geometry_digest(geometry)}"
+    return record(result, "scattering.integrate", geometry=told, **wish.told())
+
+
+def _of_each_frame(frames: xr.Dataset, *, is_coordinate: bool) -> dict[Any, xr.Variable]:
+    """Return what stands beside the pixels: time, exposure, monitor, file."""
+    return {
+        name: variable
+        for name, variable in frames.variables.items()
+        if variable.dims == ("frame",) and (name in frames.coords) == is_coordinate
+    }
+
+
+def _account(geometry: Geometry, wish: Settings) -> dict[str, Any]:
+    account: dict[str, Any] = {
+        "split": wish.split,
+        "error_model": wish.error_model or "none",
+        "polarization": "none" if wish.polarization is None else wish.polarization,
+        "solid_angle": int(wish.solid_angle),
+        "geometry": geometry.source or geometry.detector,
+        "geometry_sha256": _geometry_digest(geometry),
+        "detector_orientation": geometry.orientation,
+    }
+    return account if geometry.wavelength is None else account | {"wavelength": geometry.wavelength}
+
+
+def _geometry_digest(geometry: Geometry) -> str:
+    return geometry.source_sha256 or hashlib.sha256(repr(geometry).encode()).hexdigest()
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(np.packbits(array).tobytes()).hexdigest()
+
+
+def _check_range(name: str, limits: Any, widest: float) -> None:
+    if limits is None:
+        return
+    try:
+        low, high = (float(limit) for limit in limits)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be (low, high) or None, got {limits!r}") from None
+    if not (np.isfinite([low, high]).all() and 0 < high - low <= widest):
+        raise ValueError(f"{name} must be (low, high) with low < high, at most {widest:g} apart, got {limits!r}")
+
+
+def _limits(wish: Settings, wavelength: float | None) -> tuple[float, float] | None:
+    """Return the range on the result's axis."""
+    if wish.q_range is None or wish.unit == "q":
+        return wish.q_range
+    if wavelength is None:
+        raise ValueError("q_range needs a wavelength, which neither geometry nor frames state")
+    low, high = two_theta_of(np.asarray(wish.q_range, float), wavelength)
+    if not np.isfinite([low, high]).all():
+        raise ValueError(f"q_range {wish.q_range} goes beyond 4π/λ = {4 * np.pi / wavelength:g} 1/angstrom")
+    return float(low), float(high)
