@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from batlab import threads
+from batlab import io, threads
 from batlab.constants import HC
 from batlab.schema import record
 from batlab.simulate.cell import DURATION, phases, state
@@ -163,7 +163,7 @@ def _write_all(folder: Path, detector: Detector, told: dict[str, Any], progress:
     (folder / "truth").mkdir()
     truth = planted(middles, start=START, exposure=exposure, plating=plating)
     truth = truth.assign_attrs(wavelength=WAVELENGTH, polarization=POLARIZATION, clock_offset=clock_offset)
-    record(truth, "simulate.operando_cell", **told).to_netcdf(folder / "truth" / "truth.nc", engine="h5netcdf")
+    io.save(record(truth, "simulate.operando_cell", **told), folder / "truth" / "truth.nc")
 
 
 def _frames(stage: Scene, seed: np.random.SeedSequence, progress: bool) -> Iterator[np.ndarray]:
