@@ -5,5 +5,6 @@ To add a reader: a module here with ``NAME``, ``HINTS``, ``recognise`` and ``rea
 
 from batlab.io._open import READERS, open, structure
 from batlab.io._save import save
+from batlab.io.poni import Geometry
 
-__all__ = ["READERS", "open", "save", "structure"]
+__all__ = ["READERS", "Geometry", "open", "save", "structure"]

@@ -77,9 +77,17 @@ def open(path: Source, **hints: Any) -> Any:
         raise
     except (OSError, EOFError, UnicodeError) as error:
         raise ReadError(f"{paths[0].name}: cannot be read: {error}") from error
-    if not isinstance(result, (xr.Dataset, xr.DataArray, xr.DataTree)) or "batlab_schema" in result.attrs:
+    if not isinstance(result, (xr.Dataset, xr.DataTree)):
         return result
-    return record(result, "io.open", source=paths[0] if len(paths) == 1 else paths, **hints)
+    if "batlab_schema" in result.attrs:
+        # Saved by batlab: its source and history are those of the first file, so that marks still find it.
+        result = result.copy(deep=False)
+        del result.attrs["batlab_schema"]
+        return result
+    source = paths[0] if len(paths) == 1 else paths
+    if isinstance(result, xr.DataTree):
+        return record(result, "io.open", source=source, **hints)
+    return record(result, "io.open", source=source, **hints)
 
 
 def structure(source: str | os.PathLike | xr.Dataset) -> xr.Dataset:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -123,54 +122,64 @@ def blocks(text: str, name: str, decimal: str | None = None) -> list[Block]:
     ReadError
         Without any such run of two lines; for ragged lines or words that are no numbers, with the line.
     """
-    spans = [(match.group(), match.start()) for match in _DATA.finditer(text) if not match.group().isspace()]
-    lengths = [span.strip().count("\n") + 1 for span, _ in spans if span]
-    spans = [span for span in spans if span[0]]
-    if max(lengths, default=0) < 2:
+    spans = [(match.group(), match.start()) for match in _DATA.finditer(text) if match.group().strip()]
+    lengths = [span.strip().count("\n") + 1 for span, _ in spans]
+    longest = max(lengths, default=0)
+    if longest < 2:
         raise ReadError(f"{name}: holds no table of numbers")
-    longest = max(lengths)
-    return [
-        _parse(span, text, start, name, decimal)
-        for (span, start), length in zip(spans, lengths, strict=True)
-        if 2 * length >= longest and length > 1
-    ]
+    found: dict[str, Block] = {}
+    result = []
+    for (span, start), length in zip(spans, lengths, strict=True):
+        if 2 * length < longest or length < 2:
+            continue
+        key = span.strip()
+        if key not in found:
+            found[key] = _parse(span, text, start, name, decimal)
+        result.append(found[key])  # an exact copy is not parsed again
+    return result
 
 
 def _parse(block: str, text: str, start: int, name: str, decimal: str | None) -> Block:
-    lead = len(block) - len(block.lstrip("\n \t"))
-    start += block.rfind("\n", 0, lead) + 1
-    block = block[block.rfind("\n", 0, lead) + 1 :].rstrip()
+    lead = block[: len(block) - len(block.lstrip())].rfind("\n") + 1
+    start, block = start + lead, block[lead:].rstrip()
     first = text.count("\n", 0, start) + 1
-    rows = [row.split() for row in plain_numbers(block, name, first, decimal).split("\n")]
-    lines = [first + i for i, row in enumerate(rows) if row]
-    rows = [row for row in rows if row]
+    plain = plain_numbers(block, name, first, decimal)
+    head, _, rest = plain.partition("\n")
+    stated = None
+    if head.strip().isdecimal() and len(rest.split("\n", 1)[0].split()) > 1:
+        stated, plain, first = int(head), rest, first + 1
     lost = ""
-    stated = int(rows[0][0]) if len(rows) > 1 and len(rows[0]) == 1 < len(rows[1]) and rows[0][0].isdigit() else None
-    if stated is not None:
-        rows, lines = rows[1:], lines[1:]
+    try:
+        values = np.loadtxt(plain.split("\n"), comments=None, ndmin=2)
+    except ValueError:
+        values, lost = _with_care(plain, first, start + len(block) >= len(text.rstrip()), name)
+    if values.shape[1] > MAX_COLUMNS:
+        raise ReadError(f"{name}: line {first} has {values.shape[1]} columns, at most {MAX_COLUMNS} are read")
+    if stated is not None and stated != len(values):
+        raise ReadError(
+            f"{name}: line {first - 1} states {stated} points, {len(values)} follow; the file may be truncated"
+        )
+    return Block(values, first, start, lost)
+
+
+def _with_care(plain: str, first: int, is_end: bool, name: str) -> tuple[np.ndarray, str]:
+    """Parse rows that the fast way refused: find the line at fault, or leave out a last line that was cut."""
+    numbered = [(line, row.split()) for line, row in enumerate(plain.split("\n"), first) if row.strip()]
+    lines, rows = [line for line, _ in numbered], [row for _, row in numbered]
     width = len(rows[0])
-    if width > MAX_COLUMNS:
-        raise ReadError(f"{name}: line {lines[0]} has {width} columns, at most {MAX_COLUMNS} are read")
-    if len(rows) > 2 and len(rows[-1]) < width and start + len(block) >= len(text.rstrip()):
+    lost = ""
+    if len(rows) > 2 and len(rows[-1]) < width and is_end:
         lost = f"line {lines[-1]} has {len(rows[-1])} of {width} columns and is left out; the file may be truncated"
         rows, lines = rows[:-1], lines[:-1]
     for row, line in zip(rows, lines, strict=True):
         if len(row) != width:
-            raise ReadError(
-                f"{name}: line {line} has {len(row)} columns, line {lines[0]} has {width}; the file may be truncated"
-            )
-    if stated is not None and stated != len(rows):
-        raise ReadError(
-            f"{name}: line {lines[0] - 1} states {stated} points, {len(rows)} follow; the file may be truncated"
-        )
-    return Block(_floats(rows, lines, name), lines[0], start, lost)
+            told = f"line {line} has {len(row)} columns, line {lines[0]} has {width}"
+            raise ReadError(f"{name}: {told}; the file may be truncated")
+    return _floats(rows, lines, name), lost
 
 
 def _floats(rows: list[list[str]], lines: list[int], name: str) -> np.ndarray:
-    try:
-        flat = np.array(list(map(float, chain.from_iterable(rows))))
-    except ValueError:
-        flat = np.array([_float(word, line, name) for row, line in zip(rows, lines, strict=True) for word in row])
+    flat = np.array([_float(word, line, name) for row, line in zip(rows, lines, strict=True) for word in row])
     return flat.reshape(len(rows), -1)
 
 

@@ -20,6 +20,7 @@ from batlab.io import _cycler, _sign
 from batlab.io._cycler import Column
 from batlab.io._table import find_decimal, find_separator, read_table
 from batlab.io._text import peek, read_text
+from batlab.io.atomic import replacing
 
 NAME = "Battery Data Format records"
 HINTS = frozenset({"start", "current_sign", "encoding", "decimal"})
@@ -225,13 +226,16 @@ def _sign_current(columns: dict[str, Column], rule: str | None, name: str) -> No
         )
 
 
-def write(ds: xr.Dataset, path: Path) -> None:
+def write(ds: xr.Dataset, path: str | Path, *, overwrite: bool = False, progress: bool = False) -> None:
     """Write a cycler's record as BDF: Parquet for the ending ``.parquet``, else csv.
 
-    Columns get their preferred labels; ``time`` becomes Unix time. Attributes are not kept.
+    Columns get their preferred labels; ``time`` becomes Unix time. Attributes are not kept. A record is written in one
+    piece, so `progress` has nothing to show.
 
     Raises
     ------
+    AlreadyThereError
+        `path` is there and `overwrite` is False.
     DimensionError
         `ds` is no record of a cycler.
     """
@@ -239,11 +243,27 @@ def write(ds: xr.Dataset, path: Path) -> None:
     import pyarrow.csv
     import pyarrow.parquet as pq
 
+    target = Path(path)
     if not isinstance(ds, xr.Dataset) or "record" not in ds.dims or "voltage" not in ds:
         raise DimensionError(
-            f"{Path(path).name}: BDF holds a cycler's record with dimension 'record' and 'voltage'; save other data as "
+            f"{target.name}: BDF holds a cycler's record with dimension 'record' and 'voltage'; save other data as "
             ".nc or .zarr"
         )
+    table = pa.table(_labelled(ds))
+    with replacing(target, overwrite) as unfinished:
+        if target.suffix.lower() == ".parquet":
+            pq.write_table(table, unfinished)
+            return
+        with unfinished.open("wb") as file:
+            # Arrow would quote the names, which the format's preferred labels do not need.
+            file.write((",".join(table.column_names) + "\n").encode())
+            options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
+            pyarrow.csv.write_csv(table, file, options)
+
+
+def _labelled(ds: xr.Dataset) -> dict[str, Any]:
+    import pyarrow as pa
+
     arrays = {}
     for name in ("test_time", "time", *ds.data_vars):
         if name not in ds.variables or ds[name].dims != ("record",):
@@ -255,12 +275,4 @@ def write(ds: xr.Dataset, path: Path) -> None:
             continue
         label = LABELS.get(str(name)) or f"{str(name).replace('_', ' ').title()} / {one.attrs.get('units', '1')}"
         arrays[label] = pa.array(one.values, from_pandas=True)
-    table = pa.table(arrays)
-    if Path(path).suffix.lower() == ".parquet":
-        pq.write_table(table, path)
-    else:
-        with open(path, "wb") as file:
-            # Arrow would quote the names, which the format's preferred labels do not need.
-            file.write((",".join(table.column_names) + "\n").encode())
-            options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
-            pyarrow.csv.write_csv(table, file, options)
+    return arrays

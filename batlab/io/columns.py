@@ -109,6 +109,8 @@ def _compare_copies(found: list[Block], header: Header, name: str) -> None:
     for lost in filter(None, (block.lost for block in found)):
         warnings.warn(f"{name}: {lost}", UserWarning, stacklevel=2)
     for other in found[1:]:
+        if other is first:
+            continue
         shared = min(len(first.values), len(other.values))
         if not np.array_equal(first.values[:shared], other.values[:shared], equal_nan=True):
             raise ReadError(
@@ -218,18 +220,19 @@ def _dataset(patterns: list[Pattern], hints: dict[str, Any]) -> xr.Dataset:
 
 
 def _attributes(patterns: list[Pattern], hints: dict[str, Any]) -> dict[str, Any]:
-    attrs = dict(patterns[0].header.attrs)
-    for key in [key for key in attrs if any(p.header.attrs.get(key) != attrs[key] for p in patterns)]:
+    attrs: dict[str, Any] = dict(patterns[0].header.attrs)
+    for key in list(attrs):
         stated = list(dict.fromkeys(str(p.header.attrs.get(key, "")) for p in patterns))
-        attrs[key] = stated
+        if len(stated) > 1:
+            attrs[key] = stated
     for key in ("wavelength", "wavelength_alpha2", "alpha2_ratio"):
         if hints.get(key) is None:
             continue
-        given, stated = float(hints[key]), attrs.get(key)
+        given, told = float(hints[key]), attrs.get(key)
         if not np.isfinite(given) or given <= 0:
             raise ValueError(f"{key} must be positive, got {given}")
-        if stated is not None and abs(given / stated - 1) > 1e-4:
-            text = f"{patterns[0].path.name}: states {key} {stated:g}, {key}={given:g} is used"
+        if told is not None and abs(given / told - 1) > 1e-4:
+            text = f"{patterns[0].path.name}: states {key} {told:g}, {key}={given:g} is used"
             warnings.warn(text, UserWarning, stacklevel=2)
         attrs[key] = given
     return attrs

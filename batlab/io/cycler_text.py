@@ -36,6 +36,7 @@ HINTS = frozenset(
 
 _CLOCK = re.compile(r"^\s*(?:(\d+)\s*d\w*[ ,]*)?(\d+):([0-5]\d):([0-5]\d(?:[.,]\d+)?)\s*$")
 _BARE = re.compile(r"^\s*\d+:[0-5]\d:[0-5]\d(?:[.,]\d+)?[\t ;,]+[-+]?[\d.,]+(?:[eE][-+]?\d+)?(?:[\t ;,]|$)")
+_NAMED = re.compile(r"[A-Za-z].*[\t;,]|[\t;,].*[A-Za-z]")
 # Variable -> names of its column in lower case, the best first.
 MEANINGS: dict[str, tuple[str, ...]] = {
     "test_time": (
@@ -74,7 +75,8 @@ def recognise(path: Path, head: bytes) -> bool:
     lines = peek(head).split("\n")
     if lines and _BARE.match(lines[0]):
         return True
-    return any(_is_header(line) for line in lines[:60])
+    # A header of names has letters beside a separator; most lines of a pattern fail here at once.
+    return any(_is_header(line) for line in lines[:60] if _NAMED.search(line))
 
 
 def _is_header(line: str) -> bool:
