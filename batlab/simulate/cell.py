@@ -9,7 +9,7 @@ import numpy as np
 from batlab.simulate.structures import DILUTE_C, DILUTE_LIMIT, STRUCTURES, nmc_cell
 
 CURRENT = 0.025  # A, about C/2
-CAPACITY = 0.05 / 0.78  # Ah for one lithium per formula unit of NMC; a full charge of 0.78 takes two hours
+CAPACITY = 0.05 / 0.78  # Ah for one lithium per formula unit of NMC; 0.78 of it takes two hours
 RESISTANCE = 1.5  # ohm
 POLARISATION = 0.015  # V, relaxes with the time below
 RELAXATION = 200.0  # s
@@ -43,13 +43,11 @@ def _charge_time(lithium: float) -> float:
 
 PROGRAMME: tuple[Step, ...] = (
     Step(0, 600.0, 1),
-    Step(1, _charge_time(0.78), 1),
+    Step(1, _charge_time(0.76), 1),
     Step(0, 900.0, 1),
-    Step(-1, _charge_time(0.66), 1),
+    Step(-1, _charge_time(0.64), 1),
     Step(0, 900.0, 1),
-    Step(1, _charge_time(0.66), 2),
-    Step(0, 900.0, 2),
-    Step(-1, _charge_time(0.64), 2),
+    Step(1, _charge_time(0.46), 2),
     Step(0, 900.0, 2),
 )
 EDGES = np.round(np.concatenate([[0.0], np.cumsum([step.duration for step in PROGRAMME])]), 3)
@@ -107,7 +105,7 @@ def _plated(arrived: np.ndarray, step: np.ndarray) -> np.ndarray:
 
 
 def _most_arrived() -> float:
-    return 0.78 * GRAPHITE_PER_NMC - FIRST_LOSS
+    return 0.76 * GRAPHITE_PER_NMC - FIRST_LOSS
 
 
 def _overpotential(seconds: np.ndarray, step: np.ndarray, signs: np.ndarray) -> np.ndarray:

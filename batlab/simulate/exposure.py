@@ -12,7 +12,7 @@ from batlab.simulate.powder import Reflections, pattern, reflections
 from batlab.simulate.structures import STRUCTURES, Structure
 
 # Counts in a pixel of the largest line of each phase at full amount on the 1-Mpix detector, the instrument's width.
-STRONGEST = {"NMC811": 40.0, "graphite": 30.0, "LiC12": 30.0, "LiC6": 30.0, "Al": 15.0, "Cu": 20.0, "Li": 20.0}
+STRONGEST = {"NMC811": 40.0, "graphite": 30.0, "LiC12": 30.0, "LiC6": 30.0, "Al": 8.0, "Cu": 20.0, "Li": 20.0}
 AIR, HALO, NOISE = 5.0, 4.0, 20_000.0  # counts: air scatter, electrolyte's halo, a noisy pixel
 POLARIZATION = 0.99
 STEPS_PER_WIDTH = 20  # linear look-up then errs by less than 1e-3 of a peak's height

@@ -52,7 +52,7 @@ def operando_cell(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Experiment:
-    """Simulate two charges and discharges of an NMC811/graphite pouch cell in a 60 keV beam and write the files.
+    """Simulate charge, discharge and half a charge of an NMC811/graphite pouch cell in a 60 keV beam; write the files.
 
     The forward model shares no geometry, binning or peak code with the analysis. Each frame is the sum of the phases'
     powder patterns (NMC811 whose c axis collapses, graphite, LiC12, LiC6, aluminium, copper, lithium metal if it
@@ -65,7 +65,7 @@ def operando_cell(
         New or empty. ``operando_master.h5`` with its data files, ``operando.poni``, ``operando.bdf.csv``,
         ``structures/*.cif`` and ``truth/truth.nc`` are written into it.
     n_frames
-        Exposures, evenly spaced over the 8.2 hours of the test, at most 30 s each.
+        Exposures, evenly spaced over the 5.7 hours of the test, at most 30 s each.
     detector
         ``"eiger1m"`` (1062 x 1028), ``"eiger4m"`` (2162 x 2068), ``"small"`` (128 x 1028, the full radial range) or
         (rows, columns). All see about q = 1.1 to 5 1/angstrom; the width of the lines is two pixels.

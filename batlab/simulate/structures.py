@@ -13,9 +13,9 @@ import numpy as np
 
 # Lithium left in Li(x)NMC811 -> a, c in angstrom. Rounded support points that follow the curves of Kondrakov et al.
 # (10.1021/acs.jpcc.6b12885) and Marker et al. (10.1021/acs.chemmater.9b00140): c rises, then collapses below x = 0.4.
-NMC_LITHIUM = (0.10, 0.20, 0.25, 0.30, 0.36, 0.42, 0.50, 0.60, 0.70, 0.80, 0.90, 1.00)
-NMC_A = (2.8130, 2.8132, 2.8138, 2.8150, 2.8170, 2.8200, 2.8255, 2.8345, 2.8440, 2.8535, 2.8630, 2.8720)
-NMC_C = (13.700, 14.080, 14.250, 14.370, 14.445, 14.470, 14.460, 14.410, 14.345, 14.285, 14.235, 14.200)
+NMC_LITHIUM = (0.10, 0.15, 0.20, 0.25, 0.30, 0.36, 0.42, 0.50, 0.60, 0.70, 0.80, 0.90, 1.00)
+NMC_A = (2.8130, 2.8131, 2.8133, 2.8138, 2.8150, 2.8170, 2.8200, 2.8255, 2.8345, 2.8440, 2.8535, 2.8630, 2.8720)
+NMC_C = (13.850, 14.020, 14.190, 14.315, 14.400, 14.453, 14.470, 14.460, 14.410, 14.345, 14.285, 14.235, 14.200)
 
 # Lithium solved in graphite before the first staged compound spreads its layers (10.1103/PhysRevB.44.9170).
 DILUTE_LIMIT = 0.06

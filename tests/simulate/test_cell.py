@@ -60,6 +60,6 @@ def test_plating_comes_late_and_leaves_dead_lithium():
 
 def test_steps_and_cycles():
     cell = state(SECONDS, plating=False)
-    assert list(np.unique(cell.step)) == list(range(1, 10))
+    assert list(np.unique(cell.step)) == list(range(1, 8))
     assert list(np.unique(cell.cycle)) == [1, 2]
     assert np.all(np.diff(cell.step) >= 0)
