@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -54,10 +55,12 @@ class Settings:
         _check_range("q_range", self.q_range, np.inf)
         _check_range("azimuth_range", self.azimuth_range, 360)
 
+    @cached_property
     def told(self) -> dict[str, Any]:
-        """Return what the history says: the keywords that were given."""
-        defaults = {name: item.default for name, item in type(self).__dataclass_fields__.items()}
-        return {name: value for name, value in vars(self).items() if value is not defaults[name]}
+        """What the history says: the keywords that were given, images and series by their hash."""
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        changed = {item.name: given[item.name] for item in fields(self) if given[item.name] is not item.default}
+        return {name: _short(value) if np.ndim(value) else value for name, value in changed.items()}
 
 
 class Integrator:
@@ -107,7 +110,7 @@ class Integrator:
             azimuth_range,
         )
         self.geometry = as_geometry(geometry)
-        self._plans: dict[str, Plan] = {}
+        self._last: tuple[tuple[Any, ...], np.ndarray | None, Plan] | None = None
 
     def __call__(self, frames: xr.Dataset | xr.DataArray) -> xr.Dataset:
         """Return the patterns of `frames`; see `integrate`."""
@@ -116,10 +119,10 @@ class Integrator:
     def plan(self, stack: Stack) -> tuple[Geometry, Plan]:
         """Return geometry and plan for these frames; the last plan is kept."""
         geometry = resolve_wavelength(self.geometry, stack.dataset.attrs.get("wavelength"))
-        key = f"{stack.shape} {geometry.wavelength} {'' if stack.mask is None else _digest(stack.mask)}"
-        if key not in self._plans:
-            self._plans = {key: self._build(geometry, stack)}
-        return geometry, self._plans[key]
+        key = (stack.shape, geometry.wavelength, stack.mask is None)
+        if self._last is None or self._last[0] != key or not _same(self._last[1], stack.mask):
+            self._last = (key, stack.mask, self._build(geometry, stack))
+        return geometry, self._last[2]
 
     def _build(self, geometry: Geometry, stack: Stack) -> Plan:
         wish = self.settings
@@ -279,7 +282,7 @@ def _patterns(integrator: Integrator, frames: xr.Dataset | xr.DataArray) -> xr.D
     beside = _of_each_frame(stack.dataset, is_coordinate=False)
     result = xr.Dataset(variables | beside, coords, attrs | _account(geometry, wish))
     told = f"{geometry.source or geometry.detector} sha256 {_geometry_digest(geometry)}"
-    return record(result, "scattering.integrate", geometry=told, **wish.told())
+    return record(result, "scattering.integrate", geometry=told, **wish.told)
 
 
 def _of_each_frame(frames: xr.Dataset, *, is_coordinate: bool) -> dict[Any, xr.Variable]:
@@ -308,8 +311,15 @@ def _geometry_digest(geometry: Geometry) -> str:
     return geometry.source_sha256 or hashlib.sha256(repr(geometry).encode()).hexdigest()
 
 
-def _digest(array: np.ndarray) -> str:
-    return hashlib.sha256(np.packbits(array).tobytes()).hexdigest()
+def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:
+    return first is second or (first is not None and second is not None and np.array_equal(first, second))
+
+
+def _short(array: Any) -> Any:
+    values = np.asarray(array)
+    if values.size <= 8:
+        return values.tolist()
+    return f"{values.shape} sha256 {hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:12]}"
 
 
 def _check_range(name: str, limits: Any, widest: float) -> None:
