@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,14 +56,22 @@ def read(paths: list[Path], **hints: Any) -> xr.Dataset:
     ReadError
         With file and line for a syntax error; for a missing or impossible cell, space group or site; for a space
         group that contradicts the cell or the listed operations.
+
+    Warns
+    -----
+    UserWarning
+        The formula names an element that no site holds.
     """
     if len(paths) > 1:
         raise ReadError(f"{paths[1].name}: a structure is one file; open CIF files one by one")
     path = paths[0]
     block = _block(path, hints)
     cell = _cell(block, path.name)
-    group = _group(block, cell, path.name)
-    return _dataset(block, cell, group, path, hints)
+    try:
+        return _dataset(block, cell, _group(block, cell, path.name), path, hints)
+    except (RuntimeError, IndexError) as error:
+        # gemmi's words for an operation or a number that is none.
+        raise ReadError(f"{path.name}: block {block.name!r}: {error}; the file may be truncated") from error
 
 
 def _block(path: Path, hints: dict[str, Any]) -> gemmi.cif.Block:
@@ -260,6 +269,13 @@ def _sites(block: gemmi.cif.Block, cell: gemmi.UnitCell, name: str) -> dict[str,
         u_iso = aniso.get(label, float("nan")) if np.isnan(u_iso) else u_iso
         for key, value in zip(rows, (label, element, *place, occupancy, u_iso), strict=True):
             rows[key].append(value)
+    missing = sorted(set(formula) - set(rows["element"]))
+    if missing:
+        warnings.warn(
+            f"{name}: the formula names {', '.join(missing)}, no site holds it; the file may be incomplete",
+            UserWarning,
+            stacklevel=2,
+        )
     return {
         "label": quantity("site", np.array(rows["label"]), "", "label of the site"),
         "element": quantity("site", np.array(rows["element"]), "", "chemical element"),

@@ -97,9 +97,7 @@ def _read_one(path: Path, hints: dict[str, Any]) -> Pattern:
     values = block.values
     if values.shape[1] < 2:
         raise ReadError(f"{path.name}: line {block.line} has one column; a pattern needs an axis and an intensity")
-    if len(values) > 1 and (np.diff(values[:, 0]) < 0).all():
-        values = values[::-1]
-    _increasing(values[:, 0], block, path.name)
+    values = _increasing(values, block, path.name)
     intensity, sigma = _columns(values, axis, header, hints, path.name)
     return Pattern(path, axis, values[:, 0] * factor, intensity, sigma, header)
 
@@ -145,15 +143,22 @@ def _axis(header: Header, hints: dict[str, Any], name: str) -> tuple[str, float]
     return axis, UNITS[axis][units]
 
 
-def _increasing(x: np.ndarray, block: Block, name: str) -> None:
-    if not np.isfinite(x).all():
-        raise ReadError(f"{name}: the first column holds NaN or infinity, first in row {np.argmin(np.isfinite(x)) + 1}")
+def _increasing(values: np.ndarray, block: Block, name: str) -> np.ndarray:
+    """Return the rows by rising axis: a scan from high to low is turned round, any other disorder is refused."""
+    bad = np.isinf(values).any(axis=1) | np.isnan(values[:, 0])
+    if bad.any():
+        row = int(np.argmax(bad)) + 1
+        raise ReadError(f"{name}: row {row} of the table holds infinity, or NaN in its first column")
+    if (np.diff(values[:, 0]) < 0).all():
+        return values[::-1]
+    x = values[:, 0]
     falls = np.diff(x) <= 0
     if falls.any():
         row = int(np.argmax(falls))
         raise ReadError(
             f"{name}: line {block.line + row + 1}: the first column must increase, got {x[row]:g} then {x[row + 1]:g}"
         )
+    return values
 
 
 def _columns(
