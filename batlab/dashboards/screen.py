@@ -19,6 +19,7 @@ from bokeh.models import (
     PanTool,
     ResetTool,
     SaveTool,
+    Span,
     WheelZoomTool,
 )
 
@@ -33,7 +34,7 @@ from batlab.figures.scale import Scale
 from batlab.figures.style import SELECTION, axis_label, set_ticks
 from batlab.figures.track import one_number, track_columns
 
-TOOLBAR = 30  # pixels that Bokeh's tool bar takes beside the map
+LEFT = 92  # pixels beside map and pattern: tool bar, ticks and label of the frame axis
 
 
 class Screen:
@@ -42,24 +43,24 @@ class Screen:
     def __init__(self, measurement: Measurement, state: State) -> None:
         self.measurement = measurement
         self.heat = figures.heat_map(measurement.series, size=MAP_SIZE)
-        self.heat.name = "map"
+        self.heat.update(name="map", min_border_left=LEFT)
         figures.add_marks(self.heat, measurement.series, [])
         self.line = figures.pattern(measurement.series, state.frame, size=PATTERN_SIZE)
-        self.line.update(name="pattern", x_range=self.heat.x_range, min_border_left=66 + TOOLBAR, min_border_top=4)
+        self.line.update(name="pattern", x_range=self.heat.x_range, min_border_left=LEFT, min_border_top=4)
         self.line.title.text_font_size = "12px"
         self.pattern_scaling: Scale | None = None
+        self._parts: dict[str, Any] = {}
         self.panels = [self._panel(number) for number in range(PANELS)]
         self.box = BoxAnnotation(
-            fill_color=SELECTION, fill_alpha=0.15, line_color=SELECTION, line_dash="dashed", line_width=2, visible=False,
-            name="region",
+            fill_color=SELECTION, fill_alpha=0.15, line_color=SELECTION, line_dash="dashed", line_width=2,
+            visible=False, name="region",
         )  # fmt: skip
         self.heat.add_layout(self.box)
         self._add_tools()
         self.request = ColumnDataSource(data={"frame": [state.frame], "frames": [[]]}, name="request")
         self.root = column(row(self.heat, *self.panels, spacing=0), self.line, spacing=0, name="explorer")
-        self.document = Document()
-        self.document.add_root(self.root)
-        self._add_keys()
+        # A model belongs to a document, and so speaks to Python, only when a root refers to it.
+        self.root.tags = [self.request]
 
     def _panel(self, number: int) -> Any:
         """Return an empty panel whose frame axis is the map's."""
@@ -71,9 +72,12 @@ class Screen:
         empty: dict[str, Any] = {name: [] for name in ("frame", "place", "value", "low", "high")}
         source = ColumnDataSource(data=empty, name=f"panel_data_{number + 1}")
         draw_track(panel, source, upright=True)
+        panel.select_one({"name": "track_line"}).name = f"panel_line_{number + 1}"
         add_hover(panel, ("value", "frame"))
-        panel.hspan(y=[0.0], line_color=CURSOR, line_width=1.6, name="panel_cursor")
-        panel.yaxis.major_label_text_font_size = "0px"
+        panel.add_layout(
+            Span(dimension="width", visible=False, line_color=CURSOR, line_width=1.6, name=f"panel_cursor_{number + 1}")
+        )
+        panel.yaxis.visible = False
         panel.xaxis.ticker = BasicTicker(desired_num_ticks=3)
         return panel
 
@@ -86,17 +90,20 @@ class Screen:
         self.heat.toolbar.update(active_drag=select, active_scroll=wheel, logo=None)
         self.heat.toolbar_location = "left"
 
-    def _add_keys(self) -> None:
+    def make_document(self) -> Document:
+        """Put the figures into a document; Bokeh forgets callbacks that are added afterwards."""
         code = Path(__file__).with_name("keys.js").read_text(encoding="utf-8")
         models = {"root": self.root, "request": self.request, "cursor": self.part("map_cursor")}
-        self.document.js_on_event(DocumentReady, CustomJS(args=models, code=code))
+        document = Document()
+        document.add_root(self.root)
+        document.js_on_event(DocumentReady, CustomJS(args=models, code=code))
+        return document
 
     def part(self, name: str) -> Any:
-        """Return the one model with a name."""
-        found = self.root.select_one({"name": name})
-        if found is None:
-            raise ValueError(f"the screen has no part {name!r}")
-        return found
+        """Return the one model with a name; Bokeh's own search walks through every property of every model."""
+        if name not in self._parts:
+            self._parts[name] = self.root.select_one({"name": name})
+        return self._parts[name]
 
     def source(self, name: str) -> ColumnDataSource:
         """Return the data behind a renderer."""
@@ -162,8 +169,8 @@ class Screen:
         scaling = self.pattern_scaling or pattern_scale(self.measurement.series, state.axis_range, state.scale)
         self.source("pattern_line").data["intensity"] = frame_column(self.measurement.series, state.frame, scaling)
         self.part("map_cursor").update(location=state.frame, visible=True)
-        for panel in self.panels:
-            panel.select_one({"name": "panel_cursor"}).glyph.y = float(state.frame)
+        for number in range(1, PANELS + 1):
+            self.part(f"panel_cursor_{number}").update(location=state.frame, visible=True)
         self.line.title.text = frame_title(self.measurement.series, state.frame)
 
     def show_panels(self, state: State) -> None:
@@ -173,8 +180,9 @@ class Screen:
             if not panel.visible:
                 continue
             chosen = self.measurement.choices[state.panels[number]]
-            renderer = panel.select_one({"name": "track_line"})
-            renderer.data_source.data = track_columns(chosen.table, chosen.name, chosen.peak)
+            self.part(f"panel_line_{number + 1}").data_source.data = track_columns(
+                chosen.table, chosen.name, chosen.peak
+            )
             panel.xaxis.axis_label = axis_label(one_number(chosen.table, chosen.name, chosen.peak))
 
     def show_region(self, state: State) -> None:

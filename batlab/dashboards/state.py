@@ -33,7 +33,7 @@ class State(HasTraits):
     """
 
     frame = CInt(0)
-    scale = Enum(SCALES, "linear")
+    scale = Enum(SCALES, "sqrt")
     limits = Tuple(CFloat(), CFloat(), default_value=None, allow_none=True)
     reference = CInt(None, allow_none=True)
     frames = Tuple(CFloat(), CFloat())

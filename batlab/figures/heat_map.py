@@ -176,6 +176,7 @@ def _add_hover(plot: figure, source: Any, label: str) -> None:
             formatters={"$y": frame, "@image": decode},
             renderers=[plot.select_one({"name": "map_image"})],
             point_policy="follow_mouse",
+            attachment="below",
             name="map_hover",
         )
     )

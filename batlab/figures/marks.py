@@ -44,7 +44,9 @@ def add_marks(plot: figure, series: xr.Dataset, marks: Iterable[Any]) -> figure:
     )  # fmt: skip
     tips = [("mark", "@number"), ("mechanism", "@mechanism (@category)"), ("sure", "@confidence{0.00}"),
             ("by", "@author"), ("", "@text")]  # fmt: skip
-    plot.add_tools(HoverTool(tooltips=tips, renderers=[quads], point_policy="follow_mouse", name="mark_hover"))
+    plot.add_tools(
+        HoverTool(tooltips=tips, renderers=[quads], point_policy="follow_mouse", attachment="above", name="mark_hover")
+    )
     return plot
 
 

@@ -1,0 +1,270 @@
+"""Step through an operando series, compare, and mark what failed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from getpass import getuser
+from typing import Any
+
+import ipywidgets as w
+import numpy as np
+import xarray as xr
+from bokeh.events import RangesUpdate, SelectionGeometry, Tap
+
+from batlab.dashboards import bokehjs
+from batlab.dashboards.controls import Controls
+from batlab.dashboards.marking import WIDTH, Marking
+from batlab.dashboards.measurement import Measurement
+from batlab.dashboards.screen import Screen
+from batlab.dashboards.script import names_in_use, script
+from batlab.dashboards.state import State
+from batlab.dashboards.view import FigureView
+from batlab.failure import Store
+
+MAP = {"scale", "limits", "reference", "frames", "axis_range"}
+PATTERN = {"scale", "reference", "axis_range"}
+_shown: dict[str, CycleExplorer] = {}  # by cell: a cell that runs again replaces its dashboard
+
+
+class CycleExplorer:
+    """Heat map, voltage, pattern and tracked numbers of an operando series with one cursor.
+
+    The cursor moves by slider, arrow keys (click into the figure first; Page keys move ten, Home and End to the ends),
+    click on the map or on a curve beside it, or by cycle and step. A box drawn on the map selects a region to mark.
+
+    Parameters
+    ----------
+    series
+        ``intensity`` over (frame, q or two_theta) [count or 1]; ``voltage`` [V], ``cycle``, ``step`` … over frame where
+        `align.onto_frames` has put them.
+    tracks
+        Numbers over the same frames: cells, peaks, or a list of such Datasets.
+    store
+        Where marks go: a `failure.Store`, or the path or URL of one. Without it nothing can be marked.
+
+    Attributes
+    ----------
+    state
+        What is shown, as plain numbers; see `dashboards.state.State`.
+    screen, controls, marking
+        The figures, the tool bar, and the form for marks.
+
+    Raises
+    ------
+    DimensionError
+        `series` is no series of patterns, or a track has frames that the series has not.
+
+    Examples
+    --------
+    >>> import batlab as bl
+    >>> explorer = bl.dashboards.CycleExplorer(patterns, cells, store="cell7.marks.sqlite")  # doctest: +SKIP
+    >>> explorer.show()  # doctest: +SKIP
+    >>> explorer.state.frame = 47  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        series: xr.Dataset,
+        tracks: xr.Dataset | Sequence[xr.Dataset] | None = None,
+        store: Store | str | os.PathLike | None = None,
+    ) -> None:
+        self.store = Store(store) if isinstance(store, (str, os.PathLike)) else store
+        self._given: dict[str, Any] = {"series": series, "tracks": tracks, "store": self.store}
+        measurement = Measurement.of(series, tracks)
+        self._dirty: set[str] = set()
+        self._depth = 0
+        self.state = _first_state(measurement)
+        self.screen = Screen(measurement, self.state)
+        self.controls = Controls(self._change, self.state_step)
+        self.marking = Marking(self._change)
+        self.marking.after = self._show_marks
+        self.marking.widget.observe(lambda _change: self._refresh_code(), "selected_index")
+        self._listen()
+        self._fill(measurement)
+        self.screen.make_document()
+        self.view = FigureView(self.screen.root)
+        self.widget = self._compose()
+
+    def _compose(self) -> w.VBox:
+        figure = w.Box([self.view], layout=w.Layout(grid_area="1 / 1 / 2 / 2"))
+        # The form lies in the corner that the figure leaves empty: right of the pattern, under the panels.
+        corner = w.Box(
+            [self.marking.widget],
+            layout=w.Layout(
+                grid_area="1 / 1 / 2 / 2", margin="332px 0 0 590px", width=f"{WIDTH}px", overflow="visible"
+            ),
+        )
+        grid = w.GridBox([figure, corner], layout=w.Layout(grid_template_columns="995px", overflow="visible"))
+        box = w.VBox([self.controls.widget, grid], layout=w.Layout(width="1000px", overflow="visible"))
+        box.add_class("batlab-explorer")
+        return box
+
+    def _listen(self) -> None:
+        self.screen.heat.on_event(SelectionGeometry, self._select)
+        self.screen.heat.on_event(RangesUpdate, self._zoom)
+        for plot in (self.screen.heat, *self.screen.panels):
+            plot.on_event(Tap, lambda event: self._change(frame=round(event.y)))
+        self.screen.request.on_change("data", self._ask)
+
+    def _fill(self, measurement: Measurement) -> None:
+        """Bring data and state to the screen, all of it."""
+        self.measurement = measurement
+        self.screen.load(measurement, self.state)
+        self.controls.load(measurement)
+        self.marking.load(measurement, self.store, _person())
+        self._dirty = set(self.state.trait_names())
+        self._refresh()
+        self.state.observe(self._note)
+
+    def load(self, series: xr.Dataset, tracks: xr.Dataset | Sequence[xr.Dataset] | None = None) -> None:
+        """Show other data in the same figures; the state starts anew.
+
+        Raises
+        ------
+        DimensionError
+            As for the class; the dashboard then still shows what it had.
+        """
+        measurement = Measurement.of(series, tracks)
+        self._given.update(series=series, tracks=tracks)
+        self.state.unobserve_all()
+        fresh = _first_state(measurement)
+        self.state.numbers, self.state.choices = fresh.numbers, fresh.choices
+        for name, value in fresh.trait_values().items():
+            self.state.set_trait(name, value)
+        self._fill(measurement)
+
+    def state_step(self, by: int) -> None:
+        """Move the cursor by so many frames."""
+        self.state.step(by)
+
+    @contextmanager
+    def _event(self) -> Iterator[None]:
+        """Gather the changes of one event into one refresh."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                self._refresh()
+
+    def _change(self, **traits: Any) -> None:
+        with self._event():
+            for name, value in traits.items():
+                setattr(self.state, name, value)
+
+    def _note(self, change: Any) -> None:
+        self._dirty.add(change["name"])
+        if not self._depth:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        dirty, self._dirty = self._dirty, set()
+        if not dirty:
+            return
+        if dirty & MAP:
+            self.screen.show_map(self.state)
+        if dirty & PATTERN:
+            self.screen.show_pattern_axis(self.state)
+        if dirty & (PATTERN | {"frame"}):
+            self.screen.show_frame(self.state)
+        if "panels" in dirty:
+            self.screen.show_panels(self.state)
+        if "region" in dirty:
+            self.screen.show_region(self.state)
+        self.controls.show(self.state, self.screen.limits)
+        self.marking.show(self.state)
+        self._refresh_code()
+
+    def _refresh_code(self) -> None:
+        if self.marking.is_code_open:
+            self.marking.script.value = self.code()
+
+    def _select(self, event: Any) -> None:
+        """Take the box that was drawn: whole frames, and the axis as drawn, both within the data."""
+        if not event.final or event.geometry["type"] != "rect":
+            return
+        box, (low, high) = event.geometry, self.measurement.whole[1]
+        x0, x1 = (float(np.clip(x, low, high)) for x in sorted((box["x0"], box["x1"])))
+        y0, y1 = sorted((box["y0"], box["y1"]))
+        numbers = self.measurement.numbers
+        inside = numbers[(numbers >= y0) & (numbers <= y1)]
+        if not inside.size:
+            inside = numbers[[np.argmin(np.abs(numbers - (y0 + y1) / 2))]]
+        if x0 < x1:
+            self._change(region=(int(inside[0]), int(inside[-1]), x0, x1))
+
+    def _zoom(self, event: Any) -> None:
+        self._change(axis_range=(event.x0, event.x1), frames=(event.y0, event.y1))
+
+    def _ask(self, _name: str, _old: Any, new: Any) -> None:
+        self._change(frame=new["frame"][0])
+
+    def _show_marks(self, marks: list[Any]) -> None:
+        self.screen.show_marks(marks)
+
+    def show(self) -> None:
+        """Display the dashboard. A cell that runs again closes the dashboard that it had shown before."""
+        from IPython.display import display
+
+        cell = _cell()
+        if cell and (before := _shown.get(cell)) is not None and before is not self:
+            before.close()
+        if cell:
+            _shown[cell] = self
+        bokehjs.load()
+        self.view.refresh()
+        display(self.widget)
+
+    def code(self) -> str:
+        """Return the lines of Python that draw what is on the screen."""
+        marks = bool(self.marking.marks)
+        return script(self.measurement, self.state, names_in_use(**self._given), has_marks=marks)
+
+    def close(self) -> None:
+        """Take the dashboard off the page and let go of its data."""
+        self.state.unobserve_all()
+        for widget in _descendants(self.widget):
+            widget.close()
+        self.screen.root.document.clear()
+        for cell in [cell for cell, explorer in _shown.items() if explorer is self]:
+            del _shown[cell]
+        for name in ("screen", "measurement", "view", "marking", "controls", "widget", "_given"):
+            delattr(self, name)
+
+
+def _first_state(measurement: Measurement) -> State:
+    frames, points = measurement.whole
+    return State(
+        measurement.numbers,
+        list(measurement.choices),
+        frame=int(measurement.numbers[0]),
+        frames=frames,
+        axis_range=points,
+        panels=measurement.first_panels(),
+    )
+
+
+def _descendants(widget: Any) -> Iterator[Any]:
+    for child in getattr(widget, "children", ()):
+        yield from _descendants(child)
+    yield widget
+
+
+def _person() -> str:
+    """Return the name under which somebody works here, to be changed in the form."""
+    try:
+        return os.environ.get("JUPYTERHUB_USER") or getuser()
+    except (OSError, KeyError):  # a container may run under a user without a name
+        return ""
+
+
+def _cell() -> str:
+    """Return the id of the notebook's cell that runs now, or nothing outside a notebook."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    return str(parent.get("metadata", {}).get("cellId", ""))
