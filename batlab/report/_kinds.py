@@ -26,8 +26,10 @@ def kind(table: xr.Dataset) -> str:
         return "patterns"
     if "site" in dims:
         return "structure"
-    if "frame" in dims and dims <= {"frame"}:
-        return "cells" if {"a", "volume"} & set(map(str, table.data_vars)) else "track"
+    if "frame" in dims and {"a", "volume"} & {str(name) for name in table.data_vars if table[name].dims == ("frame",)}:
+        return "cells"
+    if dims == {"frame"}:
+        return "track"
     return "other"
 
 
