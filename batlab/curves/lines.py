@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import gemmi
 
 SAME_D = 1e-6  # relative: reflections closer than this are one line
+EXTINCT = 1e-9  # of the strongest: what special positions cancel, up to rounding
 AXES = {"q": "1/angstrom", "two_theta": "degree"}
 
 
@@ -76,7 +77,7 @@ def lines(
     crystal = io.structure(structure)
     found = _merge(_reflections(crystal, low, high, wavelength))
     strongest = max((line[2] for line in found), default=0.0)
-    found = [line for line in found if line[2] > 0 and line[2] >= min_relative * strongest]
+    found = [line for line in found if line[2] > max(min_relative, EXTINCT) * strongest]
     if not found:
         raise ValueError(
             f"{crystal.attrs.get('phase', 'the structure')} has no line between {limits[0]:g} and {limits[1]:g} "
@@ -182,8 +183,8 @@ def _reflections(structure: xr.Dataset, low: float, high: float, wavelength: flo
 
 def _family(hkl: list[int], operations: gemmi.GroupOps) -> set[tuple[int, int, int]]:
     """Return the equivalent reflections, Friedel pairs included: on a powder they fall on one line."""
-    images = {tuple(operation.apply_to_hkl(hkl)) for operation in operations.sym_ops}
-    return images | {(-h, -k, -l) for h, k, l in images}
+    images = [operation.apply_to_hkl(hkl) for operation in operations.sym_ops]
+    return {(sign * image[0], sign * image[1], sign * image[2]) for image in images for sign in (1, -1)}
 
 
 def _familiar(family: set[tuple[int, int, int]]) -> tuple[int, int, int]:

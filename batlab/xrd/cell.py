@@ -35,11 +35,12 @@ def refine_cell(
 
     ``1/d²`` is linear in the reciprocal metric tensor, of which the space group leaves 1 (cubic) to 6 (triclinic)
     numbers free: one weighted linear least-squares fit a frame, without start values. σ are propagated to the direct
-    cell with all covariances. Where lines disagree beyond their σ (χ² above dof by more than its own standard deviation), an extra scatter equal for all
-    lines in position brings χ² to dof (Paule and Mandel, doi:10.6028/jres.087.022), so that the σ grow with the
-    disagreement and one strong but wrong line cannot outvote the rest; with three or more spare lines one that the
-    others deny (Student's t, 5 % a frame, and more than 3 σ) is dropped, see ``used``; a line denied in more than a
-    third of the frames that can judge it (and in five) is dropped in all, see ``attrs["dropped_lines"]``.
+    cell with all covariances. Where lines disagree beyond their σ (χ² above dof by more than its own standard
+    deviation), an extra scatter equal for all lines in position brings χ² to dof (Paule and Mandel,
+    doi:10.6028/jres.087.022), so that the σ grow with the disagreement and one strong but wrong line cannot outvote
+    the rest. With three or more spare lines, one that the others deny (Student's t, 5 % a frame, and more than 3 σ)
+    is dropped, see ``used``; a line denied in more than a third of the frames that can judge it, and in five, is
+    dropped in all, see ``attrs["dropped_lines"]``.
 
     Parameters
     ----------
@@ -112,7 +113,8 @@ def refine_cell(
     else:
         wrong[:] = False
     if correction is not None:
-        extra |= corrections.describe(*(shift if reference is not None else solved.shift), correction, scale, radius)
+        value, error = shift if reference is not None else solved.shift
+        extra |= corrections.describe(value, error, correction, scale, radius)
     values, errors = metric.direct_cell(solved.parameters, solved.covariance, free)
     result = _cells(table, values, errors, solved, chosen, scale).assign(extra)
     result.attrs.update(phase=name, crystal_system=str(crystal.attrs.get("crystal_system", "")))

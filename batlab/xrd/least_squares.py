@@ -26,12 +26,12 @@ class Fit(NamedTuple):
 def fit(design: np.ndarray, y: np.ndarray, sigma: np.ndarray, lever: np.ndarray, *, robust: bool = True) -> Fit:
     """Fit ``y = design @ p`` in each frame.
 
-    Where the lines agree within their `sigma` this is plain weighted least squares. Where they do not
-    (χ² above dof by more than its standard deviation: zero shift, overlap, strain), the excess enters as an extra scatter τ, equal for all lines in
-    position, found so that χ² = dof (Paule and Mandel, doi:10.6028/jres.087.022): the strongest line then no longer
-    outvotes all others, and the σ of the parameters grow as the lines disagree. With `robust`, a line whose
-    residual against the fit of the others is improbable (Student's t, 5 % a frame, and
-    more than 3 σ) is left out, and the fit repeated.
+    Where the lines agree within their `sigma` this is plain weighted least squares. Where they do not (χ² above dof
+    by more than its standard deviation: zero shift, overlap, strain), the excess enters as an extra scatter τ, equal
+    for all lines in position, found so that χ² = dof (Paule and Mandel, doi:10.6028/jres.087.022): the strongest line
+    then no longer outvotes all others, and the σ of the parameters grow as the lines disagree. With `robust`, a line
+    whose residual against the fit of the others is improbable (Student's t, 5 % a frame, and more than 3 σ) is left
+    out, and the fit repeated.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def fit(design: np.ndarray, y: np.ndarray, sigma: np.ndarray, lever: np.ndarray,
     result = _fit_used(design, y, sigma, lever, used)
     active = np.flatnonzero(n_first - design.shape[2] >= 3) if robust else np.array([], dtype=int)
     while active.size:
-        worst, improbable = _worst_line(*(part[active] for part in (design, y, sigma, lever)), result, active)
+        worst, improbable = _worst_line(design[active], y[active], sigma[active], lever[active], result, active)
         allowed = (n_first - used.sum(axis=1))[active] + 1 <= np.floor(MOST_REJECTED * n_first[active])
         dropped = active[improbable & allowed]
         used[dropped, worst[improbable & allowed]] = False

@@ -43,8 +43,8 @@ def miller(hkl: list[str]) -> np.ndarray:
 
 def terms(indices: np.ndarray) -> np.ndarray:
     """Return (n, 6) factors of the reciprocal metric G*: ``1/d² = h G* hᵀ``, written as ``terms @ (G11 … G12)``."""
-    h, k, l = indices.T
-    return np.stack([h * h, k * k, l * l, 2 * k * l, 2 * h * l, 2 * h * k], axis=-1)
+    products = [indices[:, i] * indices[:, j] * (1 if i == j else 2) for i, j in _PAIRS]
+    return np.stack(products, axis=-1)
 
 
 def free_parameters(group: gemmi.SpaceGroup) -> np.ndarray:
@@ -58,11 +58,13 @@ def free_parameters(group: gemmi.SpaceGroup) -> np.ndarray:
     for column, (i, j) in enumerate(_PAIRS):
         metric = np.zeros((3, 3))
         metric[i, j] = metric[j, i] = 1.0
-        image = sum(rotation @ metric @ rotation.T for rotation in rotations) / len(rotations)
-        mean[:, column] = [image[pair] for pair in _PAIRS]
+        turned = np.mean([rotation @ metric @ rotation.T for rotation in rotations], axis=0)
+        mean[:, column] = [turned[pair] for pair in _PAIRS]
     basis: list[np.ndarray] = []
-    for column in mean.T:
-        rest = column - sum(((column @ other) / (other @ other) * other for other in basis), np.zeros(6))
+    for image in mean.T:
+        rest = image.copy()
+        for other in basis:
+            rest -= (image @ other) / (other @ other) * other
         if np.abs(rest).max() > 1e-9:
             basis.append(rest / np.abs(rest).max())
     return np.stack(basis, axis=1)

@@ -182,7 +182,7 @@ def _jumps(tracks: list[Track], points: xr.Dataset, frames: np.ndarray, min_stra
         one = points.isel(event=event)
         if str(one["kind"].item()) != "step":
             continue
-        place = tuple(float(one[name]) for name in ("onset", "onset_low", "onset_high"))
+        place = float(one["onset"]), float(one["onset_low"]), float(one["onset_high"])
         strain = tracks[0].strain[np.isfinite(tracks[0].strain)]
         known = frames[np.isfinite(tracks[0].strain)]
         before, after = strain[known < place[0]][-3:], strain[known > place[0]][:3]

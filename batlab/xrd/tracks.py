@@ -34,7 +34,7 @@ def tracks_of(data: xr.Dataset) -> list[Track]:
         The Dataset is neither.
     """
     if "position" in data and "peak" in data.dims:
-        hkl, owner = labels(data)
+        owner = labels(data)[1]
         names = list(dict.fromkeys(owner))
         return [_from_peaks(data, np.flatnonzero(owner == name), str(name)) for name in names]
     if "volume" in data and "volume_sigma" in data:
