@@ -288,7 +288,7 @@ static void peaks_linear_start(peaks_task *t, unsigned char *frozen) {
 /* Returns 0 converged, 1 not. Positions, widths and shapes in t->p are the start; the weights follow the model. */
 static int peaks_fit(peaks_task *t, int max_iterations, unsigned char *frozen, double *chi2, int *n_iterations) {
     const ptrdiff_t k = t->size;
-    double damping = 1e-3, now, trial, trial_now, power = 0.0;
+    double damping = 1e-3, stretch = 1.0, now, trial, trial_now, power = 0.0;
     peaks_first_weights(t);
     for (ptrdiff_t i = 0; i < t->n; i++) power += t->w[i] * t->y[i] * t->y[i];
     peaks_linear_start(t, frozen);
@@ -307,7 +307,7 @@ static int peaks_fit(peaks_task *t, int max_iterations, unsigned char *frozen, d
         }
         peaks_substitute(t, t->normal, t->gradient, frozen, t->step);
         for (ptrdiff_t i = 0; i < k; i++) {
-            double to = t->p[i] + t->step[i], size = fabs(t->p[i]);
+            double to = t->p[i] + stretch * t->step[i], size = fabs(t->p[i]);
             to = to < t->low[i] ? t->low[i] : to > t->high[i] ? t->high[i] : to;
             double by = to - t->p[i], part = fabs(by) / (size > 0.0 ? size : 1.0);
             t->p_trial[i] = to;
@@ -316,8 +316,13 @@ static int peaks_fit(peaks_task *t, int max_iterations, unsigned char *frozen, d
         }
         if (!isfinite(decrement)) return 1;
         peaks_evaluate(t, t->p_trial, 0, t->w, t->w_trial, t->normal_trial, t->gradient_trial, &trial, &trial_now);
-        const double enough = 1e-8 * (now < freedom ? now / freedom : 1.0) + 1e-28 * power;
-        const int small = decrement * (1.0 + damping) < enough || moved < 1e-13;
+        const double enough = 1e-7 * (now < freedom ? now / freedom : 1.0) + 1e-28 * power;
+        const int small = decrement * (1.0 + damping) < enough * stretch || moved < 1e-13;
+        /* Where the model bends, full steps swing about the minimum along one direction, and damping, which is made
+           for the badly known ones, hardly shortens them: take the length at which the parabola has its minimum. */
+        const double bend = trial - now + 2.0 * decrement;
+        if (bend > 0.0) stretch *= decrement / bend;
+        stretch = stretch < 0.2 ? 0.2 : stretch > 1.0 ? 1.0 : stretch;
         if (trial <= now) {
             peaks_swap(&t->p, &t->p_trial);
             peaks_swap(&t->w, &t->w_trial);
@@ -334,45 +339,61 @@ static int peaks_fit(peaks_task *t, int max_iterations, unsigned char *frozen, d
     return 1;
 }
 
-/* sigma of position, height, fwhm, eta and area of every peak, from the normal matrix; 0 if it has no inverse. */
+/* Row i of `inverse`: column i of the inverse Cholesky factor, scaled back, so that covariances are dot products. */
 BATLAB_CLONES
-static int peaks_sigma(peaks_task *t, unsigned char *frozen, double *out) {
+static void peaks_invert(const peaks_task *t, const unsigned char *frozen, double *inverse) {
     const ptrdiff_t k = t->size;
+    memset(inverse, 0, (size_t)(k * k) * sizeof(double));
+    for (ptrdiff_t i = 0; i < k; i++) {
+        double *z = inverse + i * k;
+        const double d = t->normal[i * k + i];
+        if (frozen[i] || !(d > 0.0)) continue;
+        z[i] = 1.0 / t->factor[i * k + i];
+        for (ptrdiff_t r = i + 1; r < k; r++) {
+            const double *row = t->factor + r * k;
+            double s = 0.0;
+#pragma omp simd reduction(+ : s)
+            for (ptrdiff_t l = i; l < r; l++) s -= row[l] * z[l];
+            z[r] = s / row[r];
+        }
+        for (ptrdiff_t r = i; r < k; r++) z[r] /= sqrt(d);
+    }
+}
+
+static double peaks_square(const double *z, ptrdiff_t from, ptrdiff_t to) {
+    double s = 0.0;
+    for (ptrdiff_t r = from; r < to; r++) s += z[r] * z[r];
+    return s;
+}
+
+/* sigma of position, height, fwhm, eta and area of every peak, and its height over the sigma that the height has at
+   fixed positions and shapes (the root of the chi2 that the peak saves); 0 if the normal matrix has no inverse. */
+static int peaks_sigma(peaks_task *t, unsigned char *frozen, double *out, double *strength) {
+    const ptrdiff_t k = t->size, nb = t->n_background;
     double *inverse = t->normal_trial;
+    for (ptrdiff_t i = 0; i < k; i++) frozen[i] = i >= nb && (i - nb) % 4 != 1;
+    if (!peaks_factor(t, t->normal, 0.0, frozen)) return 0;
+    peaks_invert(t, frozen, inverse);
+    for (ptrdiff_t j = 0; j < t->n_peaks; j++)
+        strength[j] = t->p[nb + 4 * j + 1] / sqrt(peaks_square(inverse + (nb + 4 * j + 1) * k, nb + 4 * j + 1, k));
     memset(frozen, 0, (size_t)k);
     if (!peaks_factor(t, t->normal, 0.0, frozen)) {
         for (ptrdiff_t i = 0; i < k; i++) frozen[i] = t->p[i] <= t->low[i] || t->p[i] >= t->high[i];
         if (!peaks_factor(t, t->normal, 0.0, frozen)) return 0;
     }
-    memset(inverse, 0, (size_t)(k * k) * sizeof(double));
-    for (ptrdiff_t i = 0; i < k; i++) { /* row i of inverse: column i of L^-1, scaled back */
-        double *z = inverse + i * k, d = t->normal[i * k + i];
-        z[i] = frozen[i] || !(d > 0.0) ? 0.0 : 1.0 / t->factor[i * k + i];
-        for (ptrdiff_t r = i + 1; r < k; r++) {
-            double s = 0.0;
-#pragma omp simd reduction(+ : s)
-            for (ptrdiff_t l = i; l < r; l++) s -= t->factor[r * k + l] * z[l];
-            z[r] = s / t->factor[r * k + r];
-        }
-        for (ptrdiff_t r = i; r < k; r++) z[r] = d > 0.0 ? z[r] / sqrt(d) : 0.0;
-    }
+    peaks_invert(t, frozen, inverse);
     for (ptrdiff_t j = 0; j < t->n_peaks; j++) {
-        const ptrdiff_t at = t->n_background + 4 * j;
-        const double *p = t->p + at;
+        const ptrdiff_t at = nb + 4 * j;
+        const double *p = t->p + at, *z = inverse + at * k;
         const double lorentz = 1.5707963267948966, gauss = 1.0644670194312262; /* pi/2 and sqrt(pi/ln 2)/2 */
         const double unit = p[3] * lorentz + (1.0 - p[3]) * gauss;
-        const double by[4] = {0.0, p[2] * unit, p[1] * unit, p[1] * p[2] * (lorentz - gauss)};
+        const double by[3] = {p[2] * unit, p[1] * unit, p[1] * p[2] * (lorentz - gauss)};
         double area = 0.0;
         for (ptrdiff_t r = at; r < k; r++) {
-            double s = 0.0;
-            for (int a = 1; a < 4; a++) s += by[a] * inverse[(at + a) * k + r];
+            double s = by[0] * z[k + r] + by[1] * z[2 * k + r] + by[2] * z[3 * k + r];
             area += s * s;
         }
-        for (int a = 0; a < 4; a++) {
-            double s = 0.0;
-            for (ptrdiff_t r = at + a; r < k; r++) s += inverse[(at + a) * k + r] * inverse[(at + a) * k + r];
-            out[5 * j + a] = frozen[at + a] ? NAN : sqrt(s);
-        }
+        for (int a = 0; a < 4; a++) out[5 * j + a] = frozen[at + a] ? NAN : sqrt(peaks_square(z + a * k, at + a, k));
         out[5 * j + 4] = sqrt(area);
     }
     return 1;

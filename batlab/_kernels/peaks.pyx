@@ -37,7 +37,7 @@ cdef extern from "peaks.h" nogil:
     Py_ssize_t peaks_padded(Py_ssize_t n)
     Py_ssize_t peaks_scratch(Py_ssize_t n, Py_ssize_t n_peaks, Py_ssize_t n_background)
     int peaks_fit(peaks_task *t, int max_iterations, unsigned char *frozen, double *chi2, int *n_iterations)
-    int peaks_sigma(peaks_task *t, unsigned char *frozen, double *out)
+    int peaks_sigma(peaks_task *t, unsigned char *frozen, double *out, double *strength)
 
 
 def fit_pseudo_voigts(
@@ -86,6 +86,8 @@ def fit_pseudo_voigts(
     -------
     values, sigmas
         (n_rows, 5): position, height, fwhm, eta, area of the first line.
+    strength
+        (n_rows): height over its sigma at fixed positions and shapes, the root of the chi2 that the peak saves.
     at_bound
         (n_rows) int8, bits 1, 2, 4, 8 for position, height, fwhm, eta.
     quality
@@ -106,19 +108,21 @@ def fit_pseudo_voigts(
     most = max(1, np.asarray(tasks)[:, 3].max(initial=1))
     size = peaks_scratch(widest, most, n_background)
     found, spread = np.full((n_rows, 5), np.nan), np.full((n_rows, 5), np.nan)
-    bound, told, state = np.zeros(n_rows, np.int8), np.full((n_tasks, 3), np.nan), np.full(n_tasks, 2, np.int8)
+    strong, bound = np.full(n_rows, np.nan), np.zeros(n_rows, np.int8)
+    told, state = np.full((n_tasks, 3), np.nan), np.full(n_tasks, 2, np.int8)
     cdef double[:, ::1] work = np.zeros((n_threads, size)), values = found, sigmas = spread, quality = told
+    cdef double[::1] strength = strong
     cdef unsigned char[:, ::1] flags = np.zeros((n_threads, n_background + 4 * most), np.uint8)
     cdef int8_t[::1] at_bound = bound, states = state
     cdef const int64_t[::1] first = firsts
 
     if n_tasks == 0 or n_rows == 0:
-        return found, spread, bound, told, state
-    for i in prange(n_tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
+        return found, spread, strong, bound, told, state
+    for i in prange(n_tasks, nogil=True, schedule="static", num_threads=n_threads):
         one_task(x, intensity, variance, gain, tasks, start, lower, upper, n_background, second_ratio, second_scale,
                  max_iterations, i, first[i], &work[threadid(), 0], &flags[threadid(), 0],
-                 values, sigmas, at_bound, quality, states)
-    return found, spread, bound, told, state
+                 values, sigmas, strength, at_bound, quality, states)
+    return found, spread, strong, bound, told, state
 
 
 def check(x, intensity, variance, gain, tasks, start, lower, upper, n_background, max_iterations, n_threads):
@@ -146,8 +150,8 @@ cdef void one_task(
     const double[::1] x, const double[:, :] intensity, const double[:, :] variance, const double[::1] gain,
     const int64_t[:, ::1] tasks, const double[:, ::1] start, const double[:, ::1] lower, const double[:, ::1] upper,
     int n_background, double second_ratio, double second_scale, int max_iterations, Py_ssize_t i, Py_ssize_t first,
-    double *work, unsigned char *flags, double[:, ::1] values, double[:, ::1] sigmas, int8_t[::1] at_bound,
-    double[:, ::1] quality, int8_t[::1] states,
+    double *work, unsigned char *flags, double[:, ::1] values, double[:, ::1] sigmas, double[::1] strength,
+    int8_t[::1] at_bound, double[:, ::1] quality, int8_t[::1] states,
 ) noexcept nogil:
     cdef peaks_task t
     cdef Py_ssize_t frame = tasks[i, 0], n = 0, m = peaks_padded(tasks[i, 2] - tasks[i, 1]), j, a, k
@@ -197,7 +201,7 @@ cdef void one_task(
         values[first + j, 4] = bound[1] * bound[2] * (bound[3] * 1.5707963267948966
                                                       + (1.0 - bound[3]) * 1.0644670194312262)
     if not failed:
-        failed = not peaks_sigma(&t, flags, &sigmas[first, 0])
+        failed = not peaks_sigma(&t, flags, &sigmas[first, 0], &strength[first])
     quality[i, 0], quality[i, 2] = chi2, n_iterations
     states[i] = 1 if failed else 0
 

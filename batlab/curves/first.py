@@ -104,7 +104,7 @@ def first_fit(
     if not refine:
         return setting, expected
     fits, status = follow(x, mean, noise, expected, setting)
-    sure = (status[0] <= AT_BOUND) & (fits.values[0, :, 1] > 2 * setting.significance * fits.sigmas[0, :, 1])
+    sure = (status[0] <= AT_BOUND) & (fits.strength[0] > 2 * setting.significance)
     if not sure.any():
         return setting, expected
     width = float(np.median(fits.values[0, sure, 2]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from batlab.curves.groups import POSITION, Fits, Setting, fit_groups
+from batlab.curves.groups import FWHM, POSITION, Fits, Setting, fit_groups
 from batlab.curves.near import Seeds
 from batlab.curves.noise import Noise, significance_map
 from batlab.curves.scale import from_scale, to_scale
@@ -72,14 +72,9 @@ def follow(
         fits.put(slice(at, at + good), found, slice(0, good))
         status[at : at + good] = told[:good]
         for frame in range(good):
-            expected.learn(_rows(found, frame), told[frame : frame + 1])
+            expected.learn(found.rows(slice(frame, frame + 1)), told[frame : frame + 1])
         at += good
     return fits, status
-
-
-def _rows(fits: Fits, frame: int) -> Fits:
-    rows = slice(frame, frame + 1)
-    return Fits(fits.values[rows], fits.sigmas[rows], fits.at_bound[rows], fits.state[rows], fits.chi2_reduced[rows])
 
 
 def _trusted(fits: Fits, status: np.ndarray, expected: Expected, setting: Setting) -> int:
@@ -117,10 +112,9 @@ def _block(
 def _judged(fits: Fits, status: np.ndarray, setting: Setting) -> np.ndarray:
     """Return the status of each fit; those not fitted keep theirs."""
     fitted = fits.state >= 0
-    with np.errstate(invalid="ignore", divide="ignore"):
-        strength = fits.values[:, :, 1] / fits.sigmas[:, :, 1]
-        doubtful = (fits.at_bound & POSITION > 0) & ~(strength > 2 * setting.significance)
-        weak = ~(strength > setting.significance) | doubtful
+    # A place or width at its limit is what noise looks like: such a peak must be twice as strong.
+    doubtful = (fits.at_bound & (POSITION | FWHM)) > 0
+    weak = ~(fits.strength > np.where(doubtful, 2.0, 1.0) * setting.significance)
     told = np.where(fits.at_bound > 0, AT_BOUND, OK)
     told = np.where(weak, NO_PEAK, told)
     told = np.where(fits.state == 1, NOT_CONVERGED, told)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -40,6 +40,7 @@ class Fits:
 
     values: np.ndarray
     sigmas: np.ndarray
+    strength: np.ndarray
     at_bound: np.ndarray
     state: np.ndarray
     chi2_reduced: np.ndarray
@@ -48,15 +49,18 @@ class Fits:
     def empty(cls, n_frames: int, n_peaks: int) -> Fits:
         """Return a table in which nothing has been fitted (state -1)."""
         shape = (n_frames, n_peaks)
-        return cls(
-            np.full((*shape, 5), np.nan), np.full((*shape, 5), np.nan), np.zeros(shape, np.int8),
-            np.full(shape, -1, np.int8), np.full(shape, np.nan),
-        )  # fmt: skip
+        five = (*shape, 5)
+        marks = np.zeros(shape, np.int8), np.full(shape, -1, np.int8)
+        return cls(np.full(five, np.nan), np.full(five, np.nan), np.full(shape, np.nan), *marks, np.full(shape, np.nan))
 
     def put(self, frames: slice | np.ndarray, other: Fits, rows: slice | np.ndarray) -> None:
         """Copy `rows` of `other` to `frames`."""
-        for name in ("values", "sigmas", "at_bound", "state", "chi2_reduced"):
-            getattr(self, name)[frames] = getattr(other, name)[rows]
+        for field in fields(self):
+            getattr(self, field.name)[frames] = getattr(other, field.name)[rows]
+
+    def rows(self, frames: slice) -> Fits:
+        """Return a view of some frames."""
+        return Fits(*(getattr(self, field.name)[frames] for field in fields(self)))
 
 
 def fit_groups(
@@ -79,7 +83,7 @@ def fit_groups(
     right = np.maximum.reduceat(setting.second(position), begins) + setting.window
     tasks = np.stack([frames[begins], np.searchsorted(x, left), np.searchsorted(x, right, "right"), counts], axis=1)
     lower, upper = _bounds(x, position, reach[frames, peaks], frames, setting)
-    values, sigmas, at_bound, quality, state = fit_pseudo_voigts(
+    values, sigmas, strength, at_bound, quality, state = fit_pseudo_voigts(
         x, intensity, noise.fixed, noise.gain, np.ascontiguousarray(tasks, dtype=np.int64),
         np.ascontiguousarray(start[frames, peaks]), lower, upper, n_background=setting.n_background,
         second_ratio=setting.second_ratio, second_scale=setting.second_scale, n_threads=setting.n_threads,
@@ -87,6 +91,7 @@ def fit_groups(
     freedom = quality[:, 1] - setting.n_background - 4 * counts
     group = np.repeat(np.arange(len(counts)), counts)
     result.values[frames, peaks], result.sigmas[frames, peaks] = values, sigmas
+    result.strength[frames, peaks] = strength
     result.at_bound[frames, peaks], result.state[frames, peaks] = at_bound, state[group]
     with np.errstate(invalid="ignore", divide="ignore"):
         result.chi2_reduced[frames, peaks] = (quality[:, 0] / freedom)[group]
