@@ -155,16 +155,17 @@ static void peaks_evaluate(peaks_task *t, const double *p, int keep, const doubl
             for (int i = 0; i < PEAKS_BLOCK; i++) model[i] += q[1] * out[PEAKS_BLOCK + i];
         }
         double heaviest = 0.0;
+        for (int i = 0; i < PEAKS_BLOCK; i++) {
+            double expected = gain * model[i], variance = v[i] + (expected > floor ? expected : floor);
+            wn[i] = keep ? wo[i] : wo[i] > 0.0 ? 1.0 / variance : 0.0;
+        }
 #pragma omp simd reduction(+ : old, now) reduction(max : heaviest)
         for (int i = 0; i < PEAKS_BLOCK; i++) {
-            double r = y[i] - model[i], expected = gain * model[i];
-            double variance = v[i] + (expected > floor ? expected : floor);
-            double weight = keep ? wo[i] : (wo[i] > 0.0 ? 1.0 / variance : 0.0);
+            double r = y[i] - model[i];
+            wr[i] = wn[i] * r;
             old += wo[i] * r * r;
-            now += weight * r * r;
-            wn[i] = weight;
-            wr[i] = weight * r;
-            heaviest = heaviest > weight ? heaviest : weight;
+            now += wr[i] * r;
+            heaviest = heaviest > wn[i] ? heaviest : wn[i];
         }
         for (ptrdiff_t b = 0; b < nb; b++) {
             const double *column = t->basis + b * t->padded + at;
@@ -288,11 +289,12 @@ static void peaks_linear_start(peaks_task *t, unsigned char *frozen) {
 /* Returns 0 converged, 1 not. Positions, widths and shapes in t->p are the start; the weights follow the model. */
 static int peaks_fit(peaks_task *t, int max_iterations, unsigned char *frozen, double *chi2, int *n_iterations) {
     const ptrdiff_t k = t->size;
+    const int keep = t->gain == 0.0;
     double damping = 1e-3, stretch = 1.0, now, trial, trial_now, power = 0.0;
     peaks_first_weights(t);
     for (ptrdiff_t i = 0; i < t->n; i++) power += t->w[i] * t->y[i] * t->y[i];
     peaks_linear_start(t, frozen);
-    peaks_evaluate(t, t->p, 0, t->w, t->w_trial, t->normal, t->gradient, &trial, &now);
+    peaks_evaluate(t, t->p, keep, t->w, t->w_trial, t->normal, t->gradient, &trial, &now);
     peaks_swap(&t->w, &t->w_trial);
     const double freedom = t->n > k ? (double)(t->n - k) : 1.0;
     for (int it = 1; it <= max_iterations; it++) {
@@ -315,8 +317,8 @@ static int peaks_fit(peaks_task *t, int max_iterations, unsigned char *frozen, d
             moved = part > moved ? part : moved;
         }
         if (!isfinite(decrement)) return 1;
-        peaks_evaluate(t, t->p_trial, 0, t->w, t->w_trial, t->normal_trial, t->gradient_trial, &trial, &trial_now);
-        const double enough = 1e-7 * (now < freedom ? now / freedom : 1.0) + 1e-28 * power;
+        peaks_evaluate(t, t->p_trial, keep, t->w, t->w_trial, t->normal_trial, t->gradient_trial, &trial, &trial_now);
+        const double enough = 1e-6 * (now < freedom ? now / freedom : 1.0) + 1e-28 * power;
         const int small = decrement * (1.0 + damping) < enough * stretch || moved < 1e-13;
         /* Where the model bends, full steps swing about the minimum along one direction, and damping, which is made
            for the badly known ones, hardly shortens them: take the length at which the parabola has its minimum. */
