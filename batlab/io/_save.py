@@ -9,15 +9,18 @@ from pathlib import Path
 import xarray as xr
 
 from batlab.errors import did_you_mean
+from batlab.io.atomic import replacing
 from batlab.schema import check
 
-# Ending -> module with write(obj, path).
+# Ending -> module with write(obj, path); the first two also take overwrite and progress and see to both themselves.
 WRITERS = {
     ".nc": "netcdf",
     ".h5": "netcdf",
     ".hdf5": "netcdf",
     ".nxs": "netcdf",
     ".zarr": "zarr_store",
+    ".xy": "columns_text",
+    ".xye": "columns_text",
     ".csv": "bdf",
     ".bdf": "bdf",
     ".parquet": "bdf",
@@ -31,21 +34,20 @@ def save(
     overwrite: bool = False,
     progress: bool = False,
 ) -> Path:
-    """Write a result: ``.nc .h5 .nxs`` (netCDF-4/HDF5 with NeXus attributes), ``.zarr``; a cycler's record also as BDF
-    (``.bdf.csv``, ``.bdf.parquet``).
-
-    The first two lose nothing; BDF holds the columns and their units only.
+    """Write a result in the format that the ending of `path` names, whole or not at all.
 
     Parameters
     ----------
     obj
-        What keeps the data model (`batlab.schema.check`). Lazy data go chunk by chunk.
+        What keeps the rules of the data model.
     path
-        Its ending says the format.
+        ``.nc .h5 .nxs`` (netCDF-4/HDF5 with NeXus attributes) and ``.zarr`` lose nothing; lazy data are written chunk
+        by chunk. ``.xy .xye`` take one pattern as columns; ``.csv .parquet`` a cycler's record as BDF, its columns and
+        their units only.
     overwrite
-        Replace a file that is there; the old one stays until the new one is whole.
+        Replace what is there.
     progress
-        Show a bar.
+        Show a bar while lazy data are computed.
 
     Returns
     -------
@@ -54,19 +56,30 @@ def save(
 
     Raises
     ------
-    AlreadyThereError
-        The file is there and `overwrite` is False.
+    FileExistsError
+        `path` is there and `overwrite` is False.
     ValueError
         For an ending that no writer knows; `batlab.schema.check`'s errors for an object that breaks the data model.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from batlab.schema import quantity
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "cell.nc")
+    >>> cell = xr.Dataset({"voltage": quantity("record", [3.9, 4.0], "V", "voltage")})
+    >>> save(cell, path).name
+    'cell.nc'
     """
     target = Path(path).expanduser()
     module = WRITERS.get(target.suffix.lower())
     if module is None:
         hint = did_you_mean(target.suffix, WRITERS) or f"; endings are {', '.join(WRITERS)}"
         raise ValueError(f"{target.name}: cannot tell the format to write from its ending{hint}")
-    if isinstance(obj, xr.DataTree):
-        check(obj)
-    else:
-        check(obj.to_dataset(name=obj.name or "value") if isinstance(obj, xr.DataArray) else obj)
-    import_module(f"batlab.io.{module}").write(obj, target, overwrite=overwrite, progress=progress)
+    check(obj)
+    writer = import_module(f"batlab.io.{module}")
+    if module in ("netcdf", "zarr_store"):
+        writer.write(obj, target, overwrite=overwrite, progress=progress)
+        return target
+    with replacing(target, overwrite) as unfinished:
+        writer.write(obj, unfinished)
     return target

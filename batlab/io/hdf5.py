@@ -1,0 +1,87 @@
+"""HDF5 files: batlab's own, NeXus patterns, detector stacks; told apart by what they hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import xarray as xr
+
+from batlab.errors import ReadError
+
+NAME = "HDF5 and NeXus"
+HINTS = frozenset({"path", "chunks", "allow_links", "mask_bits", "timezone", "axis_unit", "wavelength"})
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def recognise(path: Path, head: bytes) -> bool:
+    """HDF5's signature, at the start or after a user block of 512, 1024 or 2048 bytes."""
+    return any(head[at : at + 8] == SIGNATURE for at in (0, 512, 1024, 2048))
+
+
+def read(
+    paths: list[Path],
+    *,
+    path: str | None = None,
+    chunks: int = 1,
+    allow_links: str | os.PathLike | Iterable[str | os.PathLike] = (),
+    mask_bits: int = 0xFFFF,
+    timezone: str | None = None,
+    axis_unit: str | None = None,
+    wavelength: float | None = None,
+) -> xr.Dataset | xr.DataTree:
+    """Return patterns (frame, axis), lazy frames (frame, y, x), or what batlab saved.
+
+    Parameters
+    ----------
+    paths
+        One file, or several that hold one series.
+    path
+        Group or array inside the file, ``"/entry/data/data"``, where several could be meant.
+    chunks
+        Frames in one piece of the lazy array.
+    allow_links
+        Folders, besides the file's own, that links in the file may lead to.
+    mask_bits
+        Which bits of a NeXus pixel mask exclude a pixel; the standard says the lower 16.
+    timezone
+        Zone of a start time that states none.
+    axis_unit
+        Unit of a pattern's axis where the file has none: ``"1/nm"``, ``"degree"`` …
+    wavelength
+        In angstrom, where the file has none.
+
+    Raises
+    ------
+    ReadError
+        A file is damaged, holds none of these, or several things without saying which one is meant.
+    UnsafePathError
+        A link leads outside the file's folder.
+    """
+    from batlab.io import detector, netcdf, nexus
+    from batlab.io.links import Folders, survey
+
+    if isinstance(chunks, bool) or not isinstance(chunks, int) or chunks < 1:
+        raise ValueError(f"chunks must be a number of frames of at least 1, got {chunks!r}")
+    if netcdf.is_own(paths[0]) and path is None:
+        if len(paths) > 1:
+            raise ReadError(f"{paths[0].name}: was saved by batlab; open such files one by one")
+        return netcdf.read(paths[0])
+    surveys = [survey(one, Folders.of(one, allow_links)) for one in paths]
+    patterns = nexus.pattern_groups(surveys[0], path)
+    if patterns:
+        result = nexus.read(surveys, path=path, axis_unit=axis_unit)
+    else:
+        result = detector.read(surveys, path=path, chunks=chunks, mask_bits=mask_bits, timezone=timezone)
+    return _with_wavelength(result, wavelength)
+
+
+def _with_wavelength(result: xr.Dataset | xr.DataTree, wavelength: float | None) -> xr.Dataset | xr.DataTree:
+    if wavelength is None:
+        return result
+    if not wavelength > 0:
+        raise ValueError(f"wavelength must be in angstrom and above 0, got {wavelength!r}")
+    if isinstance(result, xr.DataTree):
+        return result.map_over_datasets(lambda part: part.assign_attrs(wavelength=wavelength) if part.sizes else part)
+    return result.assign_attrs(wavelength=float(wavelength))

@@ -1,0 +1,195 @@
+"""Follow links inside and between HDF5 files, and no further than the user's folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from batlab.errors import ReadError, UnsafePathError
+from batlab.io.hdf5_files import H5_ERRORS, blaming, open_file
+
+LIMIT = 100_000  # objects in one file; a link that leads in a circle ends here at the latest
+DEPTH = 32
+NOTED = (
+    "NX_class", "axes", "default", "errors", "image_nr_high", "image_nr_low", "interpretation", "long_name", "signal",
+    "uncertainties", "unit", "units",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The folders that links may lead to."""
+
+    roots: tuple[str, ...]
+
+    @classmethod
+    def of(cls, path: Path, allow_links: str | os.PathLike | Iterable[str | os.PathLike] = ()) -> Folders:
+        """Return the folder of `path` (and of the file itself, where `path` is a symbolic link) and those allowed."""
+        named = [allow_links] if isinstance(allow_links, (str, os.PathLike)) else list(allow_links)
+        own = [path.parent, Path(os.path.realpath(path)).parent]
+        return cls(tuple(dict.fromkeys(os.path.realpath(root) for root in [*own, *named])))
+
+    def locate(self, filename: str, base: str | os.PathLike, what: str) -> Path:
+        """Return the real path of `filename`, named in the file `base`; it need not exist.
+
+        Raises
+        ------
+        UnsafePathError
+            It lies outside; `what` names the link.
+        """
+        folder = Path(base).parent
+        wanted = Path(os.path.realpath(folder / filename))
+        if self.holds(wanted):
+            return wanted
+        beside = Path(os.path.realpath(folder / Path(filename).name))
+        # A stack that was moved as a whole keeps the absolute names of the beamline.
+        if Path(filename).is_absolute() and beside.exists() and self.holds(beside):
+            return beside
+        raise UnsafePathError(
+            f"{Path(base).name}: {what} leads to {filename}, outside {self.roots[0]}; if you trust the file, open it "
+            f"with allow_links=[{str(wanted.parent)!r}]"
+        )
+
+    def holds(self, path: Path) -> bool:
+        return any(path.is_relative_to(root) for root in self.roots)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A group or array: its name for the user, and where it really is."""
+
+    name: str
+    file: str
+    inner: str
+    shape: tuple[int, ...] | None = None
+    dtype: np.dtype | None = None
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def parent(self) -> str:
+        return self.name.rpartition("/")[0] or "/"
+
+    @property
+    def stem(self) -> str:
+        return self.name.rpartition("/")[2]
+
+
+@dataclass
+class Contents:
+    """What a file holds, with its links followed."""
+
+    path: Path
+    folders: Folders
+    groups: dict[str, Found] = field(default_factory=dict)
+    arrays: dict[str, Found] = field(default_factory=dict)
+    broken: dict[str, ReadError] = field(default_factory=dict)
+    linked_files: set[str] = field(default_factory=set)
+
+    def value(self, name: str) -> Any:
+        """Return a small array's value (text as str, one element as a scalar), or None where there is none."""
+        found = self.arrays.get(name)
+        if found is None or found.shape is None or np.prod(found.shape, dtype=float) > 2**28:
+            return None
+        with open_file(found.file) as file, blaming(found.file, f"{name} cannot be read"):
+            return plain(file[found.inner][()])
+
+    def children(self, group: str) -> list[Found]:
+        return [found for found in self.arrays.values() if found.parent == group]
+
+    def class_of(self, group: str) -> str:
+        return str(self.groups[group].attrs.get("NX_class", "")) if group in self.groups else ""
+
+
+def plain(value: Any) -> Any:
+    """Return text as str and an array of one element as its element."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace").rstrip("\0")
+    if isinstance(value, np.ndarray) and value.dtype.kind in "SO":
+        return [plain(item) for item in value.reshape(-1)]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def survey(path: Path, folders: Folders) -> Contents:
+    """Return the groups and arrays of the file at `path`; links that cannot or may not be followed are in `broken`."""
+    contents = Contents(path, folders)
+    with open_file(path) as file, blaming(path, "its structure is damaged"):
+        _visit(contents, file["/"], str(path), "", ())
+    return contents
+
+
+def _visit(contents: Contents, group: h5py.Group, file: str, prefix: str, trail: tuple[Any, ...]) -> None:
+    contents.groups[prefix or "/"] = Found(prefix or "/", file, group.name or "/", attrs=_attributes(group))
+    identity = (file, h5py.h5o.get_info(group.id).addr)
+    if identity in trail or len(trail) > DEPTH:
+        return
+    for key in group:
+        if len(contents.arrays) + len(contents.groups) + len(contents.broken) > LIMIT:
+            raise ReadError(f"{Path(file).name}: holds more than {LIMIT} groups and arrays; pass path=…")
+        _enter(contents, group, key, file, f"{prefix}/{key}", (*trail, identity))
+
+
+def _enter(contents: Contents, group: h5py.Group, key: str, file: str, name: str, trail: tuple[Any, ...]) -> None:
+    try:
+        where, inner = _target(contents, group, key, file, name, 0)
+        if where == file:
+            _note(contents, group.file[inner], file, name, trail)
+        else:
+            contents.linked_files.add(where)
+            with open_file(where) as other, blaming(where):
+                _note(contents, other[inner], where, name, trail)
+    except ReadError as error:
+        contents.broken[name] = error
+    except H5_ERRORS as error:
+        contents.broken[name] = ReadError(f"{Path(file).name}: {name} cannot be read: {error}")
+
+
+def _note(contents: Contents, thing: Any, file: str, name: str, trail: tuple[Any, ...]) -> None:
+    if isinstance(thing, h5py.Group):
+        _visit(contents, thing, file, name, trail)
+    elif isinstance(thing, h5py.Dataset) and thing.shape is not None:
+        inner = thing.name or name
+        contents.arrays[name] = Found(name, file, inner, thing.shape, thing.dtype, _attributes(thing))
+
+
+def _target(contents: Contents, group: h5py.Group, key: str, file: str, name: str, depth: int) -> tuple[str, str]:
+    """Return the file and path that `key` of `group` really is, each link checked before it is followed."""
+    if depth > DEPTH:
+        raise ReadError(f"{Path(file).name}: {name} is a link that leads in a circle")
+    link = group.get(key, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        where = contents.folders.locate(link.filename, file, f"the external link {name}")
+        if not where.is_file():
+            raise ReadError(f"{where.name}: is missing beside {Path(file).name}, which links to it ({name})")
+        contents.linked_files.add(str(where))
+        with open_file(where, f"linked by {Path(file).name}") as other:
+            return _walk(contents, other["/"], link.path, str(where), name, depth + 1)
+    if isinstance(link, h5py.SoftLink):
+        start = group.file["/"] if link.path.startswith("/") else group
+        return _walk(contents, start, link.path, file, name, depth + 1)
+    return file, f"{(group.name or '/').rstrip('/')}/{key}"
+
+
+def _walk(contents: Contents, start: h5py.Group, path: str, file: str, name: str, depth: int) -> tuple[str, str]:
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    inner = start.name or "/"
+    for i, part in enumerate(parts):
+        where, inner = _target(contents, start, part, file, name, depth)
+        if where != file:
+            rest = "/".join(parts[i + 1 :])
+            with open_file(where) as other:
+                return _walk(contents, other[inner], rest, where, name, depth + 1) if rest else (where, inner)
+        if i + 1 < len(parts):
+            start = start.file[inner]
+    return file, inner
+
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    return {key: plain(thing.attrs[key]) for key in NOTED if key in thing.attrs}
