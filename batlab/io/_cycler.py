@@ -91,7 +91,17 @@ def known_unit(text: str) -> str | None:
         return "degC"
     if plain in UNITS:
         return plain
-    folded = {"ah": "Ah", "mah": "mAh", "wh": "Wh", "mwh": "mWh", "ohm": "Ohm", "ohms": "Ohm", "ma": "mA", "v": "V"}
+    folded = {
+        "ah": "Ah",
+        "mah": "mAh",
+        "wh": "Wh",
+        "mwh": "mWh",
+        "ohm": "Ohm",
+        "ohms": "Ohm",
+        "ma": "mA",
+        "v": "V",
+        "a": "A",
+    }
     folded |= {"seconds": "s", "second": "s", "sec": "s", "minutes": "min", "hours": "h", "hour": "h"}
     return folded.get(plain.lower())
 

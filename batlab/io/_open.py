@@ -178,12 +178,7 @@ def _reader_of(paths: list[Path]) -> ModuleType:
 def _recognise(path: Path) -> ModuleType:
     head = _head(path)
     for name in READERS:
-        try:
-            reader = import_module(f"batlab.io.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"batlab.io.{name}":
-                raise
-            continue
+        reader = import_module(f"batlab.io.{name}")
         if reader.recognise(path, head):
             return reader
     if not head and not path.is_dir():

@@ -9,7 +9,6 @@ from pathlib import Path
 import xarray as xr
 
 from batlab.errors import did_you_mean
-from batlab.io.atomic import replacing
 from batlab.schema import check
 
 # Ending -> module with write(obj, path); the first two also take overwrite and progress and see to both themselves.
@@ -76,10 +75,5 @@ def save(
         hint = did_you_mean(target.suffix, WRITERS) or f"; endings are {', '.join(WRITERS)}"
         raise ValueError(f"{target.name}: cannot tell the format to write from its ending{hint}")
     check(obj)
-    writer = import_module(f"batlab.io.{module}")
-    if module in ("netcdf", "zarr_store"):
-        writer.write(obj, target, overwrite=overwrite, progress=progress)
-        return target
-    with replacing(target, overwrite) as unfinished:
-        writer.write(obj, unfinished)
+    import_module(f"batlab.io.{module}").write(obj, target, overwrite=overwrite, progress=progress)
     return target

@@ -58,8 +58,17 @@ class Table:
             ) from error
 
 
-def read_table(text: str, name: str, header: int, *, separator: str, decimal: str, is_strict: bool = False) -> Table:
-    """Return the table whose names stand on line `header` (from 1).
+def read_table(
+    text: str,
+    name: str,
+    header: int,
+    *,
+    separator: str,
+    decimal: str,
+    is_strict: bool = False,
+    names: list[str] | None = None,
+) -> Table:
+    """Return the table whose names stand on line `header` (from 1), or, given `names`, whose rows begin below it.
 
     A last line with fewer columns is left out with a `UserWarning`, or refused if `is_strict`; any other is refused.
 
@@ -69,9 +78,10 @@ def read_table(text: str, name: str, header: int, *, separator: str, decimal: st
         With the line and both numbers of columns.
     """
     lines = text.split("\n")
-    names = [word.strip() for word in _split(lines[header - 1], separator)]
-    while names and not names[-1]:
-        names.pop()
+    if names is None:
+        names = [word.strip() for word in _split(lines[header - 1], separator)]
+        while names and not names[-1]:
+            names.pop()
     if len(names) > MAX_COLUMNS:
         raise ReadError(f"{name}: line {header} names {len(names)} columns, at most {MAX_COLUMNS} are read")
     rows, numbers = [], []

@@ -175,14 +175,8 @@ def _bare(text: str, name: str, hints: dict[str, Any]) -> dict[str, Column]:
         text = re.sub(r"[ \t]+", " ", re.sub(r"^[ \t]+|[ \t]+$", "", text, flags=re.MULTILINE))
     n = len([word for word in first.split(None if separator == " " else separator) if word])
     names = ["time", "voltage", "current", *(f"column {i}" for i in range(4, n + 1))][:n]
-    table = read_table(
-        separator.join(names).replace("column ", "column_") + "\n" + text,
-        name,
-        1,
-        separator=separator,
-        decimal=hints.get("decimal") or find_decimal(text, separator),
-    )
-    table = Table(name, names, table.rows, [line - 1 for line in table.lines], table.decimal)
+    decimal = hints.get("decimal") or find_decimal(text, separator)
+    table = read_table(text, name, 0, separator=separator, decimal=decimal, names=names)
     columns = _named(table, {"voltage_unit": "V", **hints}, is_bare=True)
     largest = np.nanmax(np.abs(columns["voltage"].values))
     if hints.get("voltage_unit") is None and largest > _LARGEST_VOLTAGE:
