@@ -18,7 +18,7 @@ typedef struct {
     const double *x, *y, *v;        /* padded to whole blocks */
     double *basis, *columns, *weighted; /* background columns; peak columns of one block; their weighted copy */
     double *w, *w_trial;            /* weights now, and of the trial */
-    double *p, *p_trial, *low, *high, *step;
+    double *p, *p_trial, *low, *high, *step, *diagonal;
     double *normal, *normal_trial, *factor, *gradient, *gradient_trial;
     ptrdiff_t n, padded, n_peaks, n_background, size;
     double gain, ratio, scale;
@@ -29,7 +29,7 @@ static ptrdiff_t peaks_padded(ptrdiff_t n) { return (n + PEAKS_BLOCK - 1) / PEAK
 /* Doubles of scratch for one thread. */
 static ptrdiff_t peaks_scratch(ptrdiff_t n, ptrdiff_t n_peaks, ptrdiff_t n_background) {
     ptrdiff_t m = peaks_padded(n), k = n_background + 4 * n_peaks;
-    return m * (5 + n_background) + 4 * n_peaks * PEAKS_BLOCK + 4 * PEAKS_BLOCK + 7 * k + 3 * k * k + 64;
+    return m * (5 + n_background) + 4 * n_peaks * PEAKS_BLOCK + 4 * PEAKS_BLOCK + 8 * k + 3 * k * k + 64;
 }
 
 static inline double peaks_exp(double t) {
@@ -213,44 +213,44 @@ static void peaks_evaluate(peaks_task *t, const double *p, int keep, const doubl
 BATLAB_CLONES
 static int peaks_factor(const peaks_task *t, const double *normal, double damping, const unsigned char *frozen) {
     const ptrdiff_t k = t->size;
-    double *f = t->factor;
+    double *f = t->factor, *scale = t->p_trial;
+    for (ptrdiff_t i = 0; i < k; i++)
+        scale[i] = frozen[i] || !(normal[i * k + i] > 0.0) ? 0.0 : 1.0 / sqrt(normal[i * k + i]);
     for (ptrdiff_t i = 0; i < k; i++) {
-        const double di = normal[i * k + i];
-        for (ptrdiff_t j = 0; j <= i; j++) {
-            const double both = di * normal[j * k + j];
-            double s = 0.0;
-            if (i == j) s = 1.0 + damping;
-            else if (!frozen[i] && !frozen[j] && both > 0.0) s = normal[i * k + j] / sqrt(both);
-            const double *a = f + i * k, *b = f + j * k;
-            double sum = 0.0;
+        double *a = f + i * k;
+        for (ptrdiff_t j = 0; j < i; j++) {
+            const double *b = f + j * k;
+            double s = normal[i * k + j] * scale[i] * scale[j], sum = 0.0;
+            if (j < 16) {
+                for (ptrdiff_t l = 0; l < j; l++) s -= a[l] * b[l];
+            } else {
 #pragma omp simd reduction(+ : sum)
-            for (ptrdiff_t l = 0; l < j; l++) sum += a[l] * b[l];
-            s -= sum;
-            if (i != j) f[i * k + j] = s / f[j * k + j];
-            else if (!(s > 1e-13)) return 0;
-            else f[i * k + i] = sqrt(s);
+                for (ptrdiff_t l = 0; l < j; l++) sum += a[l] * b[l];
+            }
+            a[j] = (s - sum) * t->diagonal[j];
         }
+        double s = 1.0 + damping;
+        for (ptrdiff_t l = 0; l < i; l++) s -= a[l] * a[l];
+        if (!(s > 1e-13)) return 0;
+        a[i] = sqrt(s);
+        t->diagonal[i] = 1.0 / a[i];
     }
     return 1;
 }
 
-static void peaks_substitute(const peaks_task *t, const double *normal, const double *gradient,
-                             const unsigned char *frozen, double *step) {
+static void peaks_substitute(const peaks_task *t, const double *gradient, double *step) {
     const ptrdiff_t k = t->size;
-    const double *f = t->factor;
+    const double *f = t->factor, *scale = t->p_trial;
     for (ptrdiff_t i = 0; i < k; i++) {
-        double d = normal[i * k + i], s = frozen[i] || !(d > 0.0) ? 0.0 : gradient[i] / sqrt(d);
+        double s = gradient[i] * scale[i];
         for (ptrdiff_t l = 0; l < i; l++) s -= f[i * k + l] * step[l];
-        step[i] = s / f[i * k + i];
+        step[i] = s * t->diagonal[i];
     }
     for (ptrdiff_t i = k - 1; i >= 0; i--) {
-        step[i] /= f[i * k + i];
+        step[i] *= t->diagonal[i];
         for (ptrdiff_t l = 0; l < i; l++) step[l] -= f[i * k + l] * step[i];
     }
-    for (ptrdiff_t i = 0; i < k; i++) {
-        double d = normal[i * k + i];
-        step[i] = frozen[i] || !(d > 0.0) ? 0.0 : step[i] / sqrt(d);
-    }
+    for (ptrdiff_t i = 0; i < k; i++) step[i] *= scale[i];
 }
 
 static void peaks_swap(double **a, double **b) { double *c = *a; *a = *b; *b = c; }
@@ -277,7 +277,7 @@ static void peaks_linear_start(peaks_task *t, unsigned char *frozen) {
     }
     peaks_evaluate(t, t->p, 1, t->w, t->w_trial, t->normal, t->gradient, &chi2, &same);
     if (peaks_factor(t, t->normal, 0.0, frozen) || peaks_factor(t, t->normal, 1e-6, frozen))
-        peaks_substitute(t, t->normal, t->gradient, frozen, t->step);
+        peaks_substitute(t, t->gradient, t->step);
     for (ptrdiff_t i = 0; i < t->n; i++) mean += 1.0 / t->w[i] / (double)t->n;
     for (ptrdiff_t i = 0; i < t->size; i++) {
         t->p[i] += t->step[i];
@@ -307,7 +307,7 @@ static int peaks_fit(peaks_task *t, int max_iterations, unsigned char *frozen, d
             damping = damping > 1e-3 ? 10.0 * damping : 1e-2;
             continue;
         }
-        peaks_substitute(t, t->normal, t->gradient, frozen, t->step);
+        peaks_substitute(t, t->gradient, t->step);
         for (ptrdiff_t i = 0; i < k; i++) {
             double to = t->p[i] + stretch * t->step[i], size = fabs(t->p[i]);
             to = to < t->low[i] ? t->low[i] : to > t->high[i] ? t->high[i] : to;
@@ -348,17 +348,17 @@ static void peaks_invert(const peaks_task *t, const unsigned char *frozen, doubl
     memset(inverse, 0, (size_t)(k * k) * sizeof(double));
     for (ptrdiff_t i = 0; i < k; i++) {
         double *z = inverse + i * k;
-        const double d = t->normal[i * k + i];
-        if (frozen[i] || !(d > 0.0)) continue;
-        z[i] = 1.0 / t->factor[i * k + i];
+        const double scale = t->p_trial[i];
+        if (frozen[i] || !(scale > 0.0)) continue;
+        z[i] = t->diagonal[i];
         for (ptrdiff_t r = i + 1; r < k; r++) {
             const double *row = t->factor + r * k;
             double s = 0.0;
 #pragma omp simd reduction(+ : s)
             for (ptrdiff_t l = i; l < r; l++) s -= row[l] * z[l];
-            z[r] = s / row[r];
+            z[r] = s * t->diagonal[r];
         }
-        for (ptrdiff_t r = i; r < k; r++) z[r] /= sqrt(d);
+        for (ptrdiff_t r = i; r < k; r++) z[r] *= scale;
     }
 }
 

@@ -21,6 +21,7 @@ cdef extern from "peaks.h" nogil:
         double *low
         double *high
         double *step
+        double *diagonal
         double *normal
         double *normal_trial
         double *factor
@@ -187,7 +188,8 @@ cdef void one_task(
     t.p_trial = t.p + k
     t.low, t.high, t.step = t.p_trial + k, t.p_trial + 2 * k, t.p_trial + 3 * k
     t.gradient, t.gradient_trial = t.p_trial + 4 * k, t.p_trial + 5 * k
-    t.normal = t.p_trial + 6 * k
+    t.diagonal = t.p_trial + 6 * k
+    t.normal = t.p_trial + 7 * k
     t.normal_trial, t.factor = t.normal + k * k, t.normal + 2 * k * k
     fill(&t, start, lower, upper, first)
     failed = peaks_fit(&t, max_iterations, flags, &chi2, &n_iterations)
