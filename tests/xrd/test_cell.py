@@ -177,7 +177,7 @@ def test_chosen_lines_and_phases(structure, positions, table):
     crystal = structure("F d -3 m:1", cell)
     one = refine_cell(peaks, crystal, phase="cathode", lines=["4,0,0"])
     assert float(one.a[0]) == pytest.approx(8.2 / 1.001)
-    with pytest.raises(ValueError, match="'cathode'.*phase="):
+    with pytest.raises(ValueError, match=r"'cathode'.*phase="):
         refine_cell(peaks, crystal)
     with pytest.raises(ValueError, match="4 0 0"):
         refine_cell(peaks, crystal, phase="cathode", lines=["4 0 1"])
