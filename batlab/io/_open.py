@@ -36,7 +36,7 @@ HEAD = 4096
 Source = str | os.PathLike | Iterable[str | os.PathLike]
 
 
-def open(path: Source, **hints: Any) -> Any:
+def open(path: Source, /, **hints: Any) -> Any:
     """Read one file, a list of files or a glob; the format is recognised by content.
 
     Parameters

@@ -11,7 +11,7 @@ import xarray as xr
 from batlab.errors import did_you_mean
 from batlab.schema import check
 
-# Ending -> module with write(obj, path); the first two also take overwrite and progress and see to both themselves.
+# Ending -> module with write(obj, path, *, overwrite, progress).
 WRITERS = {
     ".nc": "netcdf",
     ".h5": "netcdf",
@@ -55,7 +55,7 @@ def save(
 
     Raises
     ------
-    FileExistsError
+    AlreadyThereError
         `path` is there and `overwrite` is False.
     ValueError
         For an ending that no writer knows; `batlab.schema.check`'s errors for an object that breaks the data model.
@@ -74,6 +74,9 @@ def save(
     if module is None:
         hint = did_you_mean(target.suffix, WRITERS) or f"; endings are {', '.join(WRITERS)}"
         raise ValueError(f"{target.name}: cannot tell the format to write from its ending{hint}")
-    check(obj)
+    if isinstance(obj, xr.DataTree):
+        check(obj)
+    else:
+        check(obj.to_dataset(name=obj.name or "value") if isinstance(obj, xr.DataArray) else obj)
     import_module(f"batlab.io.{module}").write(obj, target, overwrite=overwrite, progress=progress)
     return target

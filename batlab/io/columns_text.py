@@ -7,16 +7,21 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from batlab.io.atomic import replacing
 from batlab.schema import version
 
 AXES = {"two_theta": "2th_deg", "q": "q_A^-1", "r": "r_A", "energy": "energy_eV", "k": "k_A^-1"}
 
 
-def write(obj: xr.Dataset | xr.DataArray | xr.DataTree, path: Path) -> None:
+def write(
+    obj: xr.Dataset | xr.DataArray | xr.DataTree, path: Path, *, overwrite: bool = False, progress: bool = False
+) -> None:
     """Write axis, intensity and, to ``.xye``, its standard deviation, with a header that names them.
 
     Raises
     ------
+    AlreadyThereError
+        `path` is there and `overwrite` is False.
     ValueError
         Not one pattern, or ``.xye`` without ``intensity_sigma``.
     """
@@ -38,4 +43,5 @@ def write(obj: xr.Dataset | xr.DataArray | xr.DataTree, path: Path) -> None:
     header = [f"batlab {version()}"]
     if "wavelength" in dataset.attrs:
         header.append(f"Wavelength: {dataset.attrs['wavelength'] * 1e-10:.10g} m")
-    np.savetxt(path, np.column_stack(columns), fmt="%.10g", header="\n".join([*header, " ".join(names)]))
+    with replacing(path, overwrite) as unfinished:
+        np.savetxt(unfinished, np.column_stack(columns), fmt="%.10g", header="\n".join([*header, " ".join(names)]))

@@ -89,8 +89,9 @@ def read(
     """Return a Dataset of lazy frames; the frames that are lost are named in a warning and in ``lost_frames``."""
     from batlab.io.modules import assemble, by_module
 
-    linked = {file for contents in surveys for file in contents.linked_files}
-    own = [contents for contents in surveys if str(contents.path.resolve()) not in linked]
+    # A master and the files that it links to, named together, are one series.
+    linked = {file for contents in surveys for file in contents.linked_files - {str(contents.path.resolve())}}
+    own = [contents for contents in surveys if str(contents.path.resolve()) not in linked] or list(surveys)
     modules = by_module(own, path)
     if len(modules) > 1:
         stacks = [read_stack(group, path, mask_bits) for group in modules.values()]

@@ -127,7 +127,7 @@ def _virtual_pieces(array: h5py.Dataset, found: Found, folders: Folders, start: 
     reason = "" if whole.all() else f"source files of the virtual array {found.name} are missing"
     if not is_simple:
         return [
-            Piece(StoredArray(found.file, found.inner, found.shape, found.dtype), 0, start, shape[0], whole, reason)
+            Piece(StoredArray(found.file, found.inner, array.shape, array.dtype), 0, start, shape[0], whole, reason)
         ]
     return _with_gaps(sorted(pieces, key=lambda piece: piece.start), whole, found, start, reason)
 
@@ -146,14 +146,16 @@ def _source_files(pattern: str, found: Found, folders: Folders) -> list[Path]:
 
 def _is_block(mapping: Any, shape: tuple[int, ...]) -> bool:
     """Whether the mapping takes whole frames one after the other."""
-    (low, high), (first, last) = mapping.vspace.get_select_bounds(), mapping.src_space.get_select_bounds()
-    source = mapping.src_space.shape
-    if len(source) != 3 or source[1:] != shape[1:] or -1 in (*high, *last):
-        return False
+    low, high = mapping.vspace.get_select_bounds()
     n = high[0] - low[0] + 1
+    if -1 in high or mapping.vspace.get_select_npoints() != n * shape[1] * shape[2]:
+        return False
+    if mapping.src_space.get_select_type() == h5py.h5s.SEL_ALL:
+        return True
+    first, last = mapping.src_space.get_select_bounds()
+    is_whole = len(first) == 3 and mapping.src_space.shape[1:] == shape[1:] and -1 not in last
     return (
-        mapping.vspace.get_select_npoints() == n * shape[1] * shape[2] == mapping.src_space.get_select_npoints()
-        and last[0] - first[0] + 1 == n
+        is_whole and last[0] - first[0] + 1 == n and mapping.src_space.get_select_npoints() == n * shape[1] * shape[2]
     )
 
 
@@ -161,8 +163,13 @@ def _source_pieces(mapping: Any, file: Path, folders: Folders, start: int, depth
     with open_file(file) as source, blaming(file, f"{mapping.dset_name} cannot be read"):
         array = source[mapping.dset_name]
         found = Found(mapping.dset_name, str(file), array.name, array.shape, array.dtype)
-    (low, high), (first, _) = mapping.vspace.get_select_bounds(), mapping.src_space.get_select_bounds()
-    n, taken = int(high[0] - low[0]) + 1, int(first[0])
+    low, high = mapping.vspace.get_select_bounds()
+    is_all = mapping.src_space.get_select_type() == h5py.h5s.SEL_ALL
+    n, taken = int(high[0] - low[0]) + 1, 0 if is_all else int(mapping.src_space.get_select_bounds()[0][0])
+    if is_all and found.shape[:1] != (n,):
+        raise ReadError(
+            f"{file.name}: {mapping.dset_name} has shape {found.shape}, the virtual array expects {n} frames"
+        )
     cut = []
     for piece in pieces_of(found, folders, 0, depth + 1):
         begin, end = max(piece.start, taken), min(piece.start + piece.n, taken + n)

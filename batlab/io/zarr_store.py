@@ -68,7 +68,7 @@ def _even_chunks(plain: xr.Dataset) -> xr.Dataset:
     """Zarr's chunks are all of one size but the last."""
     lazy = {name: variable for name, variable in plain.variables.items() if variable.chunks is not None}
     changed = {
-        name: variable.chunk({dim: max(1, sizes[0]) for dim, sizes in zip(variable.dims, variable.chunks, strict=True)})
+        name: variable.chunk({dim: max(1, sizes[0]) for dim, sizes in zip(variable.dims, variable.chunks or (), strict=True)})
         for name, variable in lazy.items()
     }
     return plain.assign({str(name): variable for name, variable in changed.items()})
