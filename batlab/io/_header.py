@@ -22,11 +22,13 @@ _LABELS: tuple[tuple[str, str, str | None], ...] = (
     (r"(?:2|two)[ _-]*(?:th(?:eta)?\b|θ).{0,12}rad", "two_theta", "radian"),
     (r"(?:2|two)[ _-]*(?:th(?:eta)?\b|θ)", "two_theta", "degree"),
     (r"(?:ttheta|tth)\b", "two_theta", "degree"),
-    (r"chi integration", "two_theta", "degree"),
+)
+_INTRODUCTION = re.compile(
+    r"(?:[\s\d:.,=()-]|col(?:umn)?s?\b|axis|angle|scattering|diffraction|abscissa|x\b|units?\b)*", re.IGNORECASE
 )
 _COMPILED = tuple((re.compile(label, re.IGNORECASE), axis, units) for label, axis, units in _LABELS)
-# A Bruker "Locked Coupled" scan moves θ and 2θ together: its axis is 2θ.
-_COUPLED = re.compile(r'scantype:\s*"[^"]*coupled', re.IGNORECASE)
+# A Bruker "Locked Coupled" scan moves θ and 2θ together; GADDS integrated over χ leaves 2θ.
+_TWO_THETA_SCAN = re.compile(r'scantype:\s*"[^"]*coupled|GADDS PLOTSO FILE: Chi integration', re.IGNORECASE)
 _MARKS = re.compile(r"^(?:[\s#!;'\"%*/@]|L(?=\s)|x:)+")
 _NUMBER = r"([-+]?\d+(?:[.,]\d*)?(?:[eE][-+]?\d+)?)"
 
@@ -47,7 +49,7 @@ def read_header(text: str, name: str) -> Header:
     """Return what the `text` above the numbers says."""
     lines = [line for line in text.split("\n") if line.strip()]
     axis, units, label = _find_axis(lines)
-    if axis is None and _COUPLED.search(text):
+    if axis is None and _TWO_THETA_SCAN.search(text):
         axis, units = "two_theta", "degree"
     return Header(
         axis,
@@ -69,9 +71,9 @@ def _find_axis(lines: list[str]) -> tuple[str | None, str | None, str]:
 
 
 def _inside(pattern: re.Pattern[str], label: str) -> bool:
-    """2θ may stand anywhere in a line of prose, but not as the value of a setting (``dataformat = twotheta``)."""
+    """2θ may follow words that introduce a column, but neither prose nor a setting (``dataformat = twotheta``)."""
     found = pattern.search(label)
-    return bool(found) and "=" not in label[: found.start() if found else 0]
+    return bool(found) and _INTRODUCTION.fullmatch(label[: found.start()] if found else "") is not None
 
 
 def _sigma_column(label: str) -> int | None:

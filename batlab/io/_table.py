@@ -102,7 +102,8 @@ def read_table(
 def _check_widths(
     rows: list[list[str]], numbers: list[int], names: list[str], name: str, *, is_strict: bool, is_ended: bool
 ) -> None:
-    if rows and len(rows[-1]) < len(names) and not is_strict and not is_ended:
+    is_short = len(rows) > 1 and len(rows[-1]) < len(names) and _length(rows[-1]) <= _length(rows[-2])
+    if is_short and not is_strict and not is_ended:
         warnings.warn(
             f"{name}: line {numbers[-1]} has {len(rows[-1])} columns, the header names {len(names)}; it is left out: "
             "the file may be truncated",
@@ -115,6 +116,10 @@ def _check_widths(
         if len(row) != len(names):
             told = f"line {number} has {len(row)} columns, the header names {len(names)}"
             raise ReadError(f"{name}: {told}; the file may be truncated")
+
+
+def _length(row: list[str]) -> int:
+    return sum(map(len, row))
 
 
 def _split(line: str, separator: str) -> list[str]:

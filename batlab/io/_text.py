@@ -168,7 +168,7 @@ def _with_care(plain: str, first: int, is_end: bool, name: str) -> tuple[np.ndar
     lines, rows = [line for line, _ in numbered], [row for _, row in numbered]
     width = len(rows[0])
     lost = ""
-    if len(rows) > 2 and len(rows[-1]) < width and is_end:
+    if len(rows) > 2 and len(rows[-1]) < width and is_end and len("".join(rows[-1])) <= len("".join(rows[-2])):
         lost = f"line {lines[-1]} has {len(rows[-1])} of {width} columns and is left out; the file may be truncated"
         rows, lines = rows[:-1], lines[:-1]
     for row, line in zip(rows, lines, strict=True):

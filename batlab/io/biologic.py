@@ -22,7 +22,7 @@ from batlab.io._table import Table, find_decimal, read_table
 from batlab.io._text import peek, read_text
 
 NAME = "BioLogic records (.mpt)"
-HINTS = frozenset({"timezone", "encoding"})
+HINTS = frozenset({"timezone", "start", "encoding"})
 
 _TITLE = re.compile(r"\A\s*(?:EC|BT)-Lab ASCII FILE", re.IGNORECASE)
 _COUNT = re.compile(r"^Nb header lines\s*:\s*(\d+)", re.MULTILINE)
@@ -54,7 +54,8 @@ def read(paths: list[Path], **hints: Any) -> xr.Dataset:
     paths
         Text exports of EC-Lab or BT-Lab.
     **hints
-        ``timezone``, e.g. "Europe/Paris" or "UTC": the file's clock is local and names no zone; ``encoding``.
+        ``timezone``, e.g. "Europe/Paris" or "UTC": the file's clock is local and names no zone; ``start``: UTC
+        time of test time 0, for a file without a date or with a wrong one; ``encoding``.
 
     Returns
     -------
@@ -74,8 +75,11 @@ def read(paths: list[Path], **hints: Any) -> xr.Dataset:
         Without ``timezone``, the local clock stands in ``time`` as if it were UTC (attribute ``clock`` says so).
     """
     zone = _zone(hints.get("timezone"))
-    records = [_read_one(path, zone, hints.get("encoding")) for path in paths]
-    if zone is None and any("time" in one.coords for one in records):
+    start = None if hints.get("start") is None else _cycler.utc(hints["start"])
+    if start is not None and len(paths) > 1:
+        raise ReadError(f"{paths[1].name}: start= belongs to one file; open the files one by one")
+    records = [_read_one(path, zone, start, hints.get("encoding")) for path in paths]
+    if zone is None and start is None and any("time" in one.coords for one in records):
         warnings.warn(
             f"{paths[0].name}: its clock is local time without a zone and is taken as UTC; pass "
             "timezone='Europe/Paris' (or where it was measured), or timezone='UTC'",
@@ -94,7 +98,7 @@ def _zone(timezone: str | None) -> ZoneInfo | None:
         raise ValueError(f"timezone must be a name such as 'Europe/Paris', got {timezone!r}") from error
 
 
-def _read_one(path: Path, zone: ZoneInfo | None, encoding: str | None) -> xr.Dataset:
+def _read_one(path: Path, zone: ZoneInfo | None, given: np.datetime64 | None, encoding: str | None) -> xr.Dataset:
     text = read_text(path, encoding)
     header_line = _header_line(text, path.name)
     lines = text.split("\n", header_line)
@@ -114,6 +118,8 @@ def _read_one(path: Path, zone: ZoneInfo | None, encoding: str | None) -> xr.Dat
     attrs = _attributes(header)
     if time is not None:
         attrs["clock"] = zone.key if zone else "local, zone not stated"
+    if given is not None and "test_time" in columns:
+        time, attrs["clock"] = given + _cycler.elapsed(columns["test_time"].values), "start given by the user"
     return _cycler.dataset(columns, path.name, time=time, attrs=attrs)
 
 

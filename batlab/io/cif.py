@@ -245,7 +245,7 @@ def _sites(block: gemmi.cif.Block, cell: gemmi.UnitCell, name: str) -> dict[str,
     import gemmi
 
     columns = ["label", "?type_symbol", "fract_x", "fract_y", "fract_z"]
-    columns += ["?occupancy", "?U_iso_or_equiv", "?B_iso_or_equiv", "?thermal_displace_type"]
+    columns += ["?occupancy", "?U_iso_or_equiv", "?B_iso_or_equiv"]
     table = block.find("_atom_site_", columns)
     if len(table) == 0:
         raise ReadError(f"{name}: lists no atom with fractional coordinates (_atom_site_fract_x)")
@@ -253,21 +253,7 @@ def _sites(block: gemmi.cif.Block, cell: gemmi.UnitCell, name: str) -> dict[str,
     formula = re.findall(r"[A-Z][a-z]?", gemmi.cif.as_string(block.find_value("_chemical_formula_sum") or ""))
     rows: dict[str, list[Any]] = {key: [] for key in ("label", "element", "x", "y", "z", "occupancy", "u_iso")}
     for row in table:
-        label = row.str(0)
-        stated = row.str(1) if row.has(1) and row.str(1) not in ("", "?", ".") else ""
-        element = _element(stated or label, [] if stated else formula, f"{name}: site {label!r}")
-        place = [_number(row[i]) for i in (2, 3, 4)]
-        if not np.isfinite(place).all():
-            raise ReadError(f"{name}: site {label!r} has no coordinates ({row[2]}, {row[3]}, {row[4]})")
-        occupancy = _number(row[5]) if row.has(5) else 1.0
-        occupancy = 1.0 if np.isnan(occupancy) else occupancy
-        if not 0 <= occupancy <= 1.05:
-            raise ReadError(f"{name}: site {label!r} has the occupancy {occupancy:g}; it must be 0 to 1")
-        u_iso = _number(row[6]) if row.has(6) else float("nan")
-        if np.isnan(u_iso) and row.has(7):
-            u_iso = _number(row[7]) / (8 * np.pi**2)
-        u_iso = aniso.get(label, float("nan")) if np.isnan(u_iso) else u_iso
-        for key, value in zip(rows, (label, element, *place, occupancy, u_iso), strict=True):
+        for key, value in zip(rows, _site(row, formula, aniso, name), strict=True):
             rows[key].append(value)
     missing = sorted(set(formula) - set(rows["element"]))
     if missing:
@@ -283,6 +269,25 @@ def _sites(block: gemmi.cif.Block, cell: gemmi.UnitCell, name: str) -> dict[str,
         "occupancy": quantity("site", np.array(rows["occupancy"]), "1", "occupancy of the site"),
         "u_iso": quantity("site", np.array(rows["u_iso"]), "angstrom^2", "isotropic mean-square displacement"),
     }
+
+
+def _site(row: gemmi.cif.Table.Row, formula: list[str], aniso: dict[str, float], name: str) -> tuple[Any, ...]:
+    """Return label, element, x, y, z, occupancy and U_iso of one atom."""
+    label = row.str(0)
+    stated = row.str(1) if row.has(1) and row.str(1) not in ("", "?", ".") else ""
+    element = _element(stated or label, [] if stated else formula, f"{name}: site {label!r}")
+    place = [_number(row[i]) for i in (2, 3, 4)]
+    if not np.isfinite(place).all():
+        raise ReadError(f"{name}: site {label!r} has no coordinates ({row[2]}, {row[3]}, {row[4]})")
+    occupancy = _number(row[5]) if row.has(5) else 1.0
+    occupancy = 1.0 if np.isnan(occupancy) else occupancy
+    if not 0 <= occupancy <= 1.05:
+        raise ReadError(f"{name}: site {label!r} has the occupancy {occupancy:g}; it must be 0 to 1")
+    u_iso = _number(row[6]) if row.has(6) else float("nan")
+    if np.isnan(u_iso) and row.has(7):
+        u_iso = _number(row[7]) / (8 * np.pi**2)
+    u_iso = aniso.get(label, float("nan")) if np.isnan(u_iso) else u_iso
+    return (label, element, *place, occupancy, u_iso)
 
 
 def _element(word: str, formula: list[str], where: str) -> str:

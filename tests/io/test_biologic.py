@@ -137,6 +137,12 @@ def test_clock_without_a_zone_warns(tmp_path):
         io.open(write(tmp_path), timezone="Mars/Olympus")
 
 
+def test_start_given_by_the_user_wins(tmp_path):
+    ds = io.open(write(tmp_path, MPT.split("\n", 5)[5]), start="2022-07-26T20:38:30")
+    assert str(ds["time"].values[1])[:19] == "2022-07-26T21:38:30"
+    assert io.open(write(tmp_path), start="2022-07-26T20:38:30").attrs["clock"] == "start given by the user"
+
+
 def test_elapsed_time_runs_on_over_a_change_of_clocks(tmp_path):
     text = MPT.replace("07/26/2022 22:38:30.190", "10/30/2022 00:30:00.000")
     ds = io.open(write(tmp_path, text), timezone="Europe/Paris")

@@ -1,6 +1,8 @@
 """Opening by content: paths, globs, folders, mixtures, and what is recorded."""
 
 import os
+import time
+import warnings
 from importlib import import_module
 
 import numpy as np
@@ -99,6 +101,32 @@ def test_unknown_formats_are_named(tmp_path, raw):
     (tmp_path / "thing.dat").write_bytes(raw)
     with pytest.raises(ReadError, match=r"thing.dat"):
         bl.open(tmp_path / "thing.dat")
+
+
+@pytest.mark.parametrize(
+    "lead",
+    [
+        "EC-Lab ASCII FILE\nNb header lines : 3\nmode\ttime/s\tEwe/V\n",
+        "time/s\tEwe/V\n",
+        "Test Time / s\tVoltage / V\tCurrent / A\n",
+        "Time (s)\tVoltage (V)\n",
+        "00:00:00 3.1 0\n",
+        "data_x\nloop_\n_cell_length_a\n",
+        "# 2th_deg I\n",
+        "",
+    ],
+)
+@pytest.mark.parametrize("line", ["1\t" * 1_000_000, "1" * 1_000_000, "a\t" * 1_000_000, '"' * 1_000_000])
+def test_endless_lines_are_refused_in_seconds(tmp_path, lead, line):
+    path = tmp_path / "endless.txt"
+    start = time.perf_counter()
+    for text in (lead + line, lead + line + "\n" + line, line + "\n" + lead):
+        path.write_text(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            with pytest.raises(ReadError, match=r"endless.txt"):
+                bl.open(path)
+    assert time.perf_counter() - start < 15
 
 
 def test_save_asks_for_a_known_ending(folder):
