@@ -9,7 +9,7 @@ import numpy as np
 
 from batlab.simulate.cell import CURRENT, DURATION, EDGES, PROGRAMME, state
 
-INTERVAL = 10.0  # s between records; a record at each change of step besides
+INTERVAL = 10.0  # s between records
 VOLTAGE_NOISE, CURRENT_NOISE = 2e-4, 2e-6  # V, A
 
 COLUMNS = (
@@ -32,7 +32,8 @@ def write_bdf(path: Path, *, start: float, plating: bool, generator: np.random.G
     `start` is the cycler's Unix time (s) at the first record, by its own clock. Positive current charges; the two
     capacities count up over the whole test; the net capacity is their difference.
     """
-    seconds = np.union1d(np.arange(0.0, DURATION, INTERVAL), [*EDGES[1:-1], DURATION])
+    # A step ends with a record and the next begins with one, as cyclers do: no current between them is guessed.
+    seconds = np.unique(np.concatenate([np.arange(0.0, DURATION, INTERVAL), EDGES[1:-1], EDGES[1:] - 0.001]).round(3))
     cell = state(seconds, plating=plating)
     voltage = cell.voltage + generator.normal(0, VOLTAGE_NOISE, len(seconds))
     current = cell.current + generator.normal(0, CURRENT_NOISE, len(seconds))

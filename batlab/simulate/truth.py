@@ -21,7 +21,7 @@ def planted(middles: np.ndarray, *, start: float, exposure: float, plating: bool
     cell = state(middles, plating=plating)
     crystals = phases(cell, plating=plating)
     over = ("frame", "phase")
-    begins = (1e9 * (start + middles - exposure / 2)).round().astype("int64").astype("datetime64[ns]")
+    begins = (1e6 * (start + middles - exposure / 2)).round().astype("int64").astype("datetime64[us]")
     variables = {
         "a": quantity(over, crystals.a, "angstrom", "planted cell parameter a"),
         "c": quantity(over, crystals.c, "angstrom", "planted cell parameter c"),
@@ -39,7 +39,7 @@ def planted(middles: np.ndarray, *, start: float, exposure: float, plating: bool
     coordinates = {
         "frame": quantity("frame", np.arange(len(middles)), "1", "frame"),
         "phase": quantity("phase", np.array(crystals.names, dtype=object), "1", "phase"),
-        "time": quantity("frame", begins, "", "start of exposure (UTC)"),
+        "time": quantity("frame", begins.astype("datetime64[ns]"), "", "start of exposure (UTC)"),
         "exposure": quantity("frame", np.full(len(middles), exposure), "s", "exposure"),
     }
     return check(xr.Dataset(variables, coordinates))
