@@ -71,3 +71,148 @@ def azimuthal(
 
 
 __all__ += ["azimuthal"]
+
+# Pseudo-Voigts in windows
+
+
+def fit_pseudo_voigts(
+    x: np.ndarray,
+    intensity: np.ndarray,
+    variance: np.ndarray,
+    gain: np.ndarray,
+    tasks: np.ndarray,
+    start: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    n_background: int = 2,
+    second_ratio: float = 0.0,
+    second_scale: float = 1.0,
+    max_iterations: int = 100,
+    n_threads: int = 1,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Fit groups of pseudo-Voigts with scipy's bounded least squares, repeated until the variances stay.
+
+    Arguments and results are those of the kernel; only the number of iterations is another.
+    """
+    shape = intensity.shape
+    if variance.shape != shape or shape != (len(gain), len(x)) or max_iterations < 1 or n_threads < 1:
+        raise ValueError(f"intensity {shape}, variance {variance.shape}, x {x.shape}, gain {gain.shape}")
+    if not len(start) == len(lower) == len(upper) == tasks[:, 3].sum() or not 0 <= n_background <= 6:
+        raise ValueError("the tasks must own all rows of start, lower and upper")
+    n_rows, n_tasks = len(start), len(tasks)
+    values, sigmas = np.full((n_rows, 5), np.nan), np.full((n_rows, 5), np.nan)
+    strength, at_bound = np.full(n_rows, np.nan), np.zeros(n_rows, np.int8)
+    quality, state = np.full((n_tasks, 3), np.nan), np.full(n_tasks, 2, np.int8)
+    firsts = np.cumsum(tasks[:, 3]) - tasks[:, 3]
+    for i, (frame, low, high, n_peaks) in enumerate(tasks):
+        rows = slice(firsts[i], firsts[i] + n_peaks)
+        v = variance[frame, low:high]
+        good = np.isfinite(intensity[frame, low:high]) & np.isfinite(v) & (v >= 0) & ((v > 0) | (gain[frame] > 0))
+        quality[i, 1] = good.sum()
+        if good.sum() <= n_background + 4 * n_peaks:
+            continue
+        window = _Window(
+            x[low:high][good], intensity[frame, low:high][good], v[good], gain[frame], n_background, second_ratio,
+            second_scale,
+        )  # fmt: skip
+        fitted, chi2 = window.fit(start[rows], lower[rows], upper[rows])
+        values[rows], sigmas[rows], strength[rows] = window.result(fitted)
+        edge = (values[rows, :4] <= lower[rows]) | (values[rows, :4] >= upper[rows])
+        at_bound[rows] = edge @ np.array([1, 2, 4, 8])
+        quality[i], state[i] = (chi2, good.sum(), 1), 0
+    return values, sigmas, strength, at_bound, quality, state
+
+
+class _Window:
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, v: np.ndarray, gain: float, n_background: int, ratio: float, scale: float
+    ):
+        self.x, self.y, self.v, self.gain, self.ratio, self.scale = x, y, v, gain, ratio, scale
+        centred = (x - 0.5 * (x[0] + x[-1])) / (0.5 * (x[-1] - x[0]) or 1.0)
+        self.basis = np.polynomial.legendre.legvander(centred, max(n_background - 1, 0))[:, :n_background]
+
+    def jacobian(self, p: np.ndarray) -> np.ndarray:
+        """Columns d/d(background ..., position, height, fwhm, eta, ...)."""
+        columns = list(self.basis.T)
+        for x0, height, width, eta in p[self.basis.shape[1] :].reshape(-1, 4):
+            half = np.radians(x0) / 2
+            lines = [(x0, 1.0, 1.0)]
+            if self.ratio > 0 and abs(self.scale * np.sin(half)) < 1:
+                other = np.arcsin(self.scale * np.sin(half))
+                slope = self.scale * np.cos(half) / np.cos(other)
+                lines.append((float(np.degrees(2 * other)), slope, self.ratio))
+            four = np.zeros((4, len(self.x)))
+            for centre, slope, share in lines:
+                u = (self.x - centre) / width
+                lorentz, gauss = 1 / (1 + 4 * u**2), np.exp(-4 * np.log(2) * u**2)
+                change = 8 * u / width * height * (eta * lorentz**2 + (1 - eta) * np.log(2) * gauss)
+                shape = eta * lorentz + (1 - eta) * gauss
+                four += share * np.array([slope * change, shape, u * change, height * (lorentz - gauss)])
+            columns += list(four)
+        return np.array(columns).T
+
+    def model(self, p: np.ndarray) -> np.ndarray:
+        n = self.basis.shape[1]
+        jacobian = self.jacobian(p)
+        return self.basis @ p[:n] + jacobian[:, n + 1 :: 4] @ p[n + 1 :: 4]
+
+    def weights(self, p: np.ndarray) -> np.ndarray:
+        """1 / σ; a variance that follows the intensity comes from the model, at least a tenth of a count."""
+        return 1 / np.sqrt(self.v + np.maximum(self.gain * self.model(p), 0.1 * self.gain))
+
+    def fit(self, start: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, float]:
+        from scipy.optimize import least_squares
+
+        n = self.basis.shape[1]
+        peaks = np.insert(start, 1, 1.0, axis=1)
+        p = np.concatenate([np.zeros(n), np.clip(peaks, lower, upper).ravel()])
+        low = np.concatenate([np.full(n, -np.inf), lower.ravel()])
+        high = np.concatenate([np.full(n, np.inf), upper.ravel()])
+        smooth = np.convolve(self.y, np.ones(7), "same") / np.convolve(np.ones(len(self.y)), np.ones(7), "same")
+        root = 1 / np.sqrt(self.v + np.maximum(self.gain * smooth, self.gain**2))
+        linear = np.r_[0:n, n + 1 : len(p) : 4]
+        p[linear] = np.linalg.lstsq(self.jacobian(p)[:, linear] * root[:, None], self.y * root)[0]
+        p[n + 1 :: 4] = np.maximum(p[n + 1 :: 4], 0.1 / root.mean())
+        span = np.where(np.isfinite(high - low), high - low, 1.0)
+        for _ in range(50):
+            root = self.weights(p)
+            inside = np.clip(p, low + 1e-9 * span, high - 1e-9 * span)
+            found = least_squares(
+                lambda p, root=root: (self.model(p) - self.y) * root,
+                inside,
+                lambda p, root=root: self.jacobian(p) * root[:, None],
+                (low, high),
+                x_scale="jac",
+                xtol=1e-13,
+                ftol=1e-14,
+                gtol=1e-14,
+                max_nfev=2000,
+            )
+            # The trust region never quite reaches a bound.
+            fitted = np.where(found.x - low < 1e-6 * span, low, np.where(high - found.x < 1e-6 * span, high, found.x))
+            moved = np.abs(fitted - p).max() / max(np.abs(fitted).max(), 1e-300)
+            p = fitted
+            if self.gain == 0 or moved < 1e-11:
+                break
+        return p, float((((self.model(p) - self.y) * self.weights(p)) ** 2).sum())
+
+    def result(self, p: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Position, height, fwhm, eta, area; their σ; height over its σ at fixed positions and shapes."""
+        n = self.basis.shape[1]
+        weighted = self.jacobian(p) * self.weights(p)[:, None]
+        covariance = np.linalg.inv(weighted.T @ weighted)
+        linear = np.r_[0:n, n + 1 : len(p) : 4]
+        partial = np.linalg.inv(weighted[:, linear].T @ weighted[:, linear])
+        values, sigmas, strength = [], [], []
+        for j, (x0, height, width, eta) in enumerate(p[n:].reshape(-1, 4)):
+            block = covariance[n + 4 * j : n + 4 * j + 4, n + 4 * j : n + 4 * j + 4]
+            lorentz, gauss = np.pi / 2, np.sqrt(np.pi / np.log(2)) / 2
+            unit = eta * lorentz + (1 - eta) * gauss
+            by = np.array([0, width * unit, height * unit, height * width * (lorentz - gauss)])
+            values.append([x0, height, width, eta, height * width * unit])
+            sigmas.append([*np.sqrt(np.diag(block)), np.sqrt(by @ block @ by)])
+            strength.append(height / np.sqrt(partial[n + j, n + j]))
+        return np.array(values), np.array(sigmas), np.array(strength)
+
+
+__all__ += ["fit_pseudo_voigts"]
