@@ -42,9 +42,9 @@ def common_clock(series: xr.Dataset, cell: xr.Dataset, start: Any, interval: flo
                 "the record has no date, only test_time, so frames with a date cannot be placed on it; open the "
                 "record with start=… (its date), or give start= in seconds of its test_time"
             )
-        zero: np.datetime64 | None = _first_date(cell, moment)
-        records = _seconds(cell["time"].values, zero)
-        first = after + _seconds(np.asarray([moment]), zero)
+        begin = _first_date(cell, moment)
+        records, first = _seconds(cell["time"].values, begin), after + _seconds(np.asarray([moment]), begin)
+        zero: np.datetime64 | None = begin
     else:
         records, zero = _test_time(cell), _date_of_zero(cell)
         first = after + moment

@@ -88,7 +88,7 @@ def lines(
         result,
         "curves.lines",
         structure=structure,
-        limits=list(limits),
+        limits=[float(limit) for limit in limits],
         wavelength=wavelength,
         axis=axis,
         min_relative=min_relative,

@@ -105,13 +105,7 @@ def refine_cell(
         held = np.flatnonzero((owner == _standard_name(reference, owner, name)) & (hkl != ""))
         shift, extra = _held_standard(position[:, held], sigma[:, held], hkl, held, reference, scale, correction)
     held_shift = None if reference is None else shift
-    solved = _solve(position[:, chosen], sigma[:, chosen], factors, scale, correction, held_shift)
-    wrong = least_squares.denied(solved.fit, np.isfinite(sigma[:, chosen]))
-    if wrong.any() and np.linalg.matrix_rank(factors[~wrong]) == factors.shape[1]:
-        kept = np.where(wrong, np.nan, sigma[:, chosen])
-        solved = _solve(position[:, chosen], kept, factors, scale, correction, held_shift)
-    else:
-        wrong[:] = False
+    solved, wrong = _agreed(position[:, chosen], sigma[:, chosen], factors, scale, correction, held_shift)
     if correction is not None:
         value, error = shift if reference is not None else solved.shift
         extra |= corrections.describe(value, error, correction, scale, radius)
@@ -211,6 +205,22 @@ def _held_standard(
         "standard_check": quantity(("frame", "peak"), wide[0], "1", told),
         "standard_check_sigma": quantity(("frame", "peak"), wide[1], "1", "1 sigma of standard_check"),
     }
+
+
+def _agreed(
+    position: np.ndarray,
+    sigma: np.ndarray,
+    factors: np.ndarray,
+    scale: Scale,
+    correction: str | None,
+    held: np.ndarray | None,
+) -> tuple[Solved, np.ndarray]:
+    """Solve, and once more without the lines that the others deny throughout; return which those are."""
+    solved = _solve(position, sigma, factors, scale, correction, held)
+    wrong = least_squares.denied(solved.fit, np.isfinite(sigma))
+    if not wrong.any() or np.linalg.matrix_rank(factors[~wrong]) < factors.shape[1]:
+        return solved, np.zeros_like(wrong)
+    return _solve(position, np.where(wrong, np.nan, sigma), factors, scale, correction, held), wrong
 
 
 def _solve(

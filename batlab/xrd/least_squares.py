@@ -79,7 +79,7 @@ def _fit_used(design: np.ndarray, y: np.ndarray, sigma: np.ndarray, lever: np.nd
     dof = used.sum(axis=1) - design.shape[2]
     clean = np.where(used[..., None], design, 0.0), np.where(used, y, 0.0)
     parameters, covariance, residual, chi2 = _solve(*clean, used / variance)
-    tau2 = _extra_variance(*clean, used, variance, spread, chi2, residual, dof)
+    tau2 = _extra_variance(*clean, used, variance, spread, residual)
     more = np.flatnonzero(tau2 > 0)
     weight = used[more] / (variance[more] + tau2[more, None] * spread[more])
     parameters[more], covariance[more] = _solve(clean[0][more], clean[1][more], weight)[:2]
@@ -115,11 +115,11 @@ def _extra_variance(
     used: np.ndarray,
     variance: np.ndarray,
     spread: np.ndarray,
-    chi2: np.ndarray,
     residual: np.ndarray,
-    dof: np.ndarray,
 ) -> np.ndarray:
     """Return τ² with χ²(τ²) = dof: χ² is convex and falling, so Newton climbs to the root from 0."""
+    dof = used.sum(axis=1) - design.shape[2]
+    chi2 = np.einsum("fn,fn,fn->f", used / variance, residual, residual)
     tau2 = np.zeros(len(y))
     todo = np.flatnonzero((dof > 0) & (chi2 > dof + np.sqrt(2 * np.maximum(dof, 0))))
     chi2, residual = chi2[todo], residual[todo]

@@ -1,5 +1,6 @@
 """Exposure-window means of a cycler's record: exact, never extrapolated, on UTC."""
 
+import itertools
 import time
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -33,7 +34,7 @@ def test_means_are_the_integrals_of_straight_lines(seed, begin, exposure, record
     parts = [begin, *inner, begin + exposure]
 
     def mean(function):
-        return sum(quad(function, a, b)[0] for a, b in zip(parts[:-1], parts[1:])) / exposure
+        return sum(quad(function, a, b)[0] for a, b in itertools.pairwise(parts)) / exposure
 
     assert float(result.voltage[0]) == pytest.approx(mean(lambda t: np.interp(t, seconds, volt)), abs=1e-8)
     assert float(result.current[0]) == pytest.approx(mean(lambda t: np.interp(t, seconds, ampere)), abs=1e-8)
@@ -42,7 +43,7 @@ def test_means_are_the_integrals_of_straight_lines(seed, begin, exposure, record
         grid = np.concatenate([seconds[seconds < moment], [moment]])
         return np.trapezoid(np.interp(grid, seconds, ampere), grid) / 3600
 
-    fine = [quad(charge, a, b, epsabs=1e-12)[0] for a, b in zip(parts[:-1], parts[1:])]
+    fine = [quad(charge, a, b, epsabs=1e-12)[0] for a, b in itertools.pairwise(parts)]
     assert float(result.charge_passed[0]) == pytest.approx(sum(fine) / exposure, abs=1e-9)
 
 
