@@ -127,7 +127,7 @@ def extremes(cells: dict[str, xr.Dataset], patterns: xr.Dataset) -> Table:
     for column in ("phase", "pattern", "voltage (V)", "a"):
         table.add_column(column, justify="left" if column == "phase" else "right")
     running = np.flatnonzero(np.isfinite(patterns.voltage.values))
-    least = int(cells["LiCoVO4"].a.argmin())
+    least = int(np.nanargmin(cells["LiCoVO4"].a.values))
     for phase, found in cells.items():
         for at in (0, least, int(running[-1])):
             text = bl.report.with_sigma(float(found.a[at]), float(found.a_sigma[at]))

@@ -78,6 +78,12 @@ class Store:
         """Close the connections; the store opens them again when it is used."""
         self._engine.dispose()
 
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def add(
         self,
         series: xr.Dataset | xr.DataArray | str,

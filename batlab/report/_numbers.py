@@ -60,15 +60,23 @@ def _times(power: int) -> str:
     return f"×10{str(power).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}" if power else ""
 
 
+def column_text(table: xr.Dataset, name: str) -> list[str]:
+    """Return a one-dimensional variable as text, each number with its σ, without its unit."""
+    values = np.atleast_1d(table[name].values)
+    if values.dtype.kind == "M":
+        return [moment(value) for value in values]
+    if values.dtype.kind not in "iufb":
+        return [str(value) for value in values]
+    sigma = np.full(values.shape, math.nan)
+    if f"{name}_sigma" in table:
+        sigma = np.atleast_1d(table[f"{name}_sigma"].values)
+    return [with_sigma(float(value), float(one)) for value, one in zip(values, sigma, strict=True)]
+
+
 def cell_text(table: xr.Dataset, name: str, **where: int) -> str:
     """Return one number of `table` with its σ, without its unit."""
-    value = table[name].isel(where)
-    if value.dtype.kind in "M":
-        return moment(value.values)
-    if value.dtype.kind in "OSUT":
-        return str(value.values)
-    sigma = float(table[f"{name}_sigma"].isel(where)) if f"{name}_sigma" in table else math.nan
-    return with_sigma(float(value), sigma)
+    names = [one for one in (name, f"{name}_sigma") if one in table]
+    return column_text(table[names].isel(where), name)[0]
 
 
 def measure(table: xr.Dataset, name: str, **where: int) -> str:

@@ -53,13 +53,17 @@ def _embedded(sections: Sequence[Section]) -> tuple[str, dict[str, str]]:
 
     Bokeh writes the data into the script with every ``<``, ``>`` and ``&`` escaped.
     """
+    from bokeh.document import Document
     from bokeh.embed import components
 
     plots = {_name(n, at): plot for n, section in enumerate(sections) for at, (_, plot) in enumerate(section.figures)}
     if not plots:
         return "", {}
-    for plot in plots.values():
-        _give_tools(plot)
+    document = Document()
+    with document.models.freeze():  # else Bokeh walks through all figures again for each one that it takes in
+        for plot in plots.values():
+            _give_tools(plot)
+            document.add_root(plot)
     return components(plots, wrap_script=False)
 
 

@@ -10,11 +10,11 @@ import xarray as xr
 
 from batlab import figures
 from batlab.figures.style import axis_label, unit_sign
-from batlab.report._numbers import NOTHING, cell_text, duration, header, measure, moment, with_sigma
+from batlab.report._numbers import NOTHING, cell_text, column_text, duration, header, measure, moment, with_sigma
 from batlab.report._sections import Section, Table, frame_number, known, one_number_a_frame, rows_to_show
 
 WIDTH = 720  # pixels inside the axes: fits a portrait page and a 1280-pixel screen
-MOST_TRACKS = 6
+MOST_TRACKS = 4
 
 
 def patterns(table: xr.Dataset) -> Section:
@@ -52,15 +52,17 @@ def cells(table: xr.Dataset) -> Section:
     phase = str(table.attrs.get("phase", ""))
     section = track(table)
     section.title = f"Unit cell of {phase}" if phase else "Unit cell"
-    told = [text for name in ("a", "c") if name in table and (text := _range(table, name))]
-    section.summary = f"{phase + ': ' if phase else ''}{'; '.join(told[:2])}" if told else ""
+    edges = _distinct(table, [name for name in ("a", "b", "c") if name in table])
+    told = [text for name in edges if (text := _range(table, name))]
+    section.summary = f"{phase + ': ' if phase else ''}{'; '.join(told)}" if told else ""
     return section
 
 
 def track(table: xr.Dataset) -> Section:
     """Return figures and tables of quantities that are one number a frame."""
-    names = list(one_number_a_frame(table))
-    drawn = [name for name in names if _changes(table[name])][:MOST_TRACKS]
+    names = _distinct(table, list(one_number_a_frame(table)))
+    certain = [name for name in names if f"{name}_sigma" in table] or names
+    drawn = [name for name in certain if _changes(table[name])][:MOST_TRACKS]
     plots = [(_caption(table, name), figures.track(table, name, size=(WIDTH, 180))) for name in drawn]
     for _, plot in plots[1:]:
         plot.x_range = plots[0][1].x_range
@@ -70,7 +72,10 @@ def track(table: xr.Dataset) -> Section:
     section.tables.append(Table("Extremes; in brackets 1 σ of the last digits", columns, rows))
     shown, note = rows_to_show(table.sizes["frame"])
     times = ["time"] if "time" in table.coords and table["time"].dims == ("frame",) else []
-    body = [[frame_number(table, at), *(cell_text(table, n, frame=at) for n in [*times, *names])] for at in shown]
+    part = table[[*times, *names, *(f"{n}_sigma" for n in names if f"{n}_sigma" in table)]].isel(frame=shown)
+    body = list(
+        zip((frame_number(table, at) for at in shown), *(column_text(part, n) for n in [*times, *names]), strict=True)
+    )
     section.tables.append(
         Table(f"Every frame{note}", ["frame", *times, *(header(table[n]) for n in names)], body, is_folded=True)
     )
@@ -88,7 +93,7 @@ def events(table: xr.Dataset) -> Section:
     names = [
         str(name) for name in table.data_vars if table[name].dims == ("event",) and not str(name).endswith("_sigma")
     ]
-    rows = [[cell_text(table, name, event=at) for name in names] for at in range(n_events)]
+    rows = list(zip(*(column_text(table, name) for name in names), strict=True)) if n_events else []
     section.tables.append(Table("All events", [header(table[name]) for name in names], rows))
     return section
 
@@ -146,7 +151,7 @@ def structure(table: xr.Dataset) -> Section:
     cell = ", ".join(f"{n} = {measure(table, n)}" for n in ("a", "b", "c", "alpha", "beta", "gamma") if n in table)
     section = Section(f"Structure {name}", f"Space group {table.attrs.get('space_group', NOTHING)}; {cell}.")
     names = [str(n) for n in table.data_vars if table[n].dims == ("site",)]
-    rows = [[cell_text(table, n, site=at) for n in names] for at in range(table.sizes["site"])]
+    rows = list(zip(*(column_text(table, n) for n in names), strict=True))
     section.tables.append(Table("Sites", [header(table[n]) for n in names], rows, is_folded=True))
     return section
 
@@ -224,6 +229,15 @@ def _extremes(table: xr.Dataset, name: str) -> list[str]:
 def _caption(table: xr.Dataset, name: str) -> str:
     words = str(table[name].attrs.get("long_name") or name)
     return words + ("; bars show 1 σ" if f"{name}_sigma" in table else "")
+
+
+def _distinct(table: xr.Dataset, names: list[str]) -> list[str]:
+    """Leave out what repeats an earlier quantity: b and c of a cubic cell."""
+    kept: list[str] = []
+    for name in names:
+        if not any(np.array_equal(table[name].values, table[one].values, equal_nan=True) for one in kept):
+            kept.append(name)
+    return kept
 
 
 def _changes(values: xr.DataArray) -> bool:
