@@ -89,9 +89,9 @@ def test_mixed_formats_are_refused_naming_both(folder):
 
 
 def test_unknown_hint_names_the_reader(folder):
-    message = r"the reader of patterns in columns does not know the keyword 'wavelenght'; did you mean 'wavelength'\?"
+    message = r"the reader of patterns in columns does not know the keyword 'wavelengt'; did you mean 'wavelength'\?"
     with pytest.raises(TypeError, match=message):
-        bl.open(folder / "p1.xy", wavelenght=1.0)
+        bl.open(folder / "p1.xy", wavelengt=1.0)
 
 
 @pytest.mark.parametrize(
