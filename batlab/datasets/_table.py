@@ -111,5 +111,5 @@ def _files() -> dict[str, tuple[DataFile, ...]]:
 
 
 def _rows(name: str) -> list[dict[str, str]]:
-    with files("batlab.datasets").joinpath(name).open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+    text = files("batlab.datasets").joinpath(name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))

@@ -263,7 +263,7 @@ def test_an_acknowledged_mark_survives_sigkill(tmp_path):
     path, context = tmp_path / "cell.marks.sqlite", multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["batlab.failure.store", "batlab.failure._rows"])
     logs = []
-    for number, n_acknowledged in enumerate((20, 60, 150)):
+    for number, n_acknowledged in enumerate((10, 25, 60)):
         logs += (now := [tmp_path / f"{number}-{worker}.log" for worker in range(3)])
         workers = [context.Process(target=_keep_marking, args=(str(path), str(log)), daemon=True) for log in now]
         for worker in workers:
