@@ -119,7 +119,8 @@ def test_a_file_of_something_else_says_what_it_holds(tmp_path):
 @pytest.mark.parametrize(
     ("units", "to", "expected"),
     [
-        ("nm^-1", "1/angstrom", 0.1), ("1/Å", "1/angstrom", 1.0), ("Å⁻¹", "1/angstrom", 1.0), ("nm-1", "1/angstrom", 0.1),
+        ("nm^-1", "1/angstrom", 0.1), ("1/Å", "1/angstrom", 1.0), ("Å⁻¹", "1/angstrom", 1.0),
+        ("nm-1", "1/angstrom", 0.1),
         ("keV", "eV", 1e3), ("micrometer", "m", 1e-6), ("millisecond", "s", 1e-3), ("nm", "angstrom", 10.0),
         ("radians", "degree", 57.29577951308232), ("m", "angstrom", 1e10),
     ],
