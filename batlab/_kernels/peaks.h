@@ -122,8 +122,9 @@ static inline double peaks_distance(double first, double last, double centre) {
 
 /* Second line of the doublet by Bragg's law; slope is d(second)/d(first). Lines beyond 180 degrees are left out. */
 static inline int peaks_second(const peaks_task *t, double first, double *second, double *slope) {
-    double sine = sin(0.5 * first * PEAKS_RADIAN), scaled = t->scale * sine;
-    if (t->ratio <= 0.0 || scaled >= 1.0 || scaled <= -1.0) return 0;
+    if (t->ratio <= 0.0) return 0;
+    const double scaled = t->scale * sin(0.5 * first * PEAKS_RADIAN);
+    if (scaled >= 1.0 || scaled <= -1.0) return 0;
     *second = 2.0 * asin(scaled) / PEAKS_RADIAN;
     *slope = t->scale * cos(0.5 * first * PEAKS_RADIAN) / sqrt(1.0 - scaled * scaled);
     return 1;

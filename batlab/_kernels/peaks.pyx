@@ -163,12 +163,10 @@ cdef void one_task(
     cdef double chi2 = 0.0
     cdef int n_iterations = 0, failed
     for j in range(tasks[i, 1], tasks[i, 2]):
-        if isfinite(intensity[frame, j]) and isfinite(variance[frame, j]) and variance[frame, j] >= 0.0:
-            if variance[frame, j] > 0.0 or gain[frame] > 0.0:
-                px[n] = x[j]
-                py[n] = intensity[frame, j]
-                pv[n] = variance[frame, j]
-                n = n + 1
+        pv[n] = variance[frame, j]
+        if isfinite(intensity[frame, j]) and isfinite(pv[n]) and (pv[n] > 0.0 or (pv[n] == 0.0 and gain[frame] > 0.0)):
+            px[n], py[n] = x[j], intensity[frame, j]
+            n = n + 1
     t.n_peaks, t.n_background = tasks[i, 3], n_background
     k = n_background + 4 * t.n_peaks
     quality[i, 1] = n
@@ -216,17 +214,16 @@ cdef void fill(
     cdef double middle = 0.5 * (t.x[0] + t.x[t.n - 1]), half = 0.5 * (t.x[t.n - 1] - t.x[0]), s
     if half <= 0.0:
         half = 1.0
-    for i in range(t.padded):
-        s = (t.x[i] - middle) / half
-        for b in range(nb):
-            if b == 0:
-                t.basis[i] = 1.0
-            elif b == 1:
-                t.basis[t.padded + i] = s
-            else:
-                t.basis[b * t.padded + i] = (
-                    (2 * b - 1) * s * t.basis[(b - 1) * t.padded + i] - (b - 1) * t.basis[(b - 2) * t.padded + i]
-                ) / b
+    if nb > 0:
+        for i in range(t.padded):
+            t.basis[i] = 1.0
+    if nb > 1:
+        for i in range(t.padded):
+            t.basis[t.padded + i] = (t.x[i] - middle) / half
+    for b in range(2, nb):
+        for i in range(b * t.padded, (b + 1) * t.padded):
+            s = t.basis[t.padded + i - b * t.padded]
+            t.basis[i] = ((2 * b - 1) * s * t.basis[i - t.padded] - (b - 1) * t.basis[i - 2 * t.padded]) / b
     for b in range(nb):
         t.p[b], t.low[b], t.high[b] = 0.0, -INFINITY, INFINITY
     for j in range(t.n_peaks):

@@ -30,25 +30,22 @@ class Expected:
         self.setting = setting
 
     def learn(self, fits: Fits, status: np.ndarray) -> None:
-        """Take over the last of some frames; what was not seen moves as its phase does."""
+        """Take over where each peak was last seen in some frames; what is lost now moves as its phase does."""
         setting, before = self.setting, self.position.copy()
-        ok = (status[-1] <= AT_BOUND) & (fits.at_bound[-1] & POSITION == 0)
-        last = fits.values[-1]
-        self.position[ok] = last[ok, 0]
-        self.fwhm[ok] = np.clip(0.5 * (self.fwhm[ok] + last[ok, 2]), 0.3 * setting.width, 3.0 * setting.width)
-        self.eta[ok] = np.clip(last[ok, 3], 0.05, 0.95)
-        self.height[ok] = last[ok, 1]
-        self.seen = ok
-        self.reach[ok] = 1.5 * setting.width
+        ok = (status <= AT_BOUND) & (fits.at_bound & POSITION == 0)
+        ever, self.seen = ok.any(axis=0), ok[-1]
+        last = fits.values[len(ok) - 1 - ok[::-1].argmax(axis=0), np.arange(len(ever))][ever]
+        self.position[ever], self.height[ever] = last[:, 0], last[:, 1]
+        self.fwhm[ever] = np.clip(0.5 * (self.fwhm[ever] + last[:, 2]), 0.3 * setting.width, 3.0 * setting.width)
+        self.eta[ever] = np.clip(last[:, 3], 0.05, 0.95)
+        self.reach[ever] = 1.5 * setting.width
         ratio = to_scale(self.position, setting.axis) / to_scale(before, setting.axis)
         for phase in set(self.phase) - {""}:
-            kin = self.phase == phase
-            if (kin & ok).any() and (kin & ~ok).any():
-                moved = to_scale(before[kin & ~ok], setting.axis) * np.median(ratio[kin & ok])
-                self.position[kin & ~ok] = np.where(
-                    np.abs(moved) < 1, from_scale(moved, setting.axis), before[kin & ~ok]
-                )
-                self.reach[kin & ~ok] = 1.5 * setting.width
+            here, lost = (self.phase == phase) & self.seen, (self.phase == phase) & ~ever
+            if here.any() and lost.any():
+                moved = from_scale(to_scale(before[lost], setting.axis) * np.median(ratio[here]), setting.axis)
+                self.position[lost] = np.where(np.isfinite(moved), moved, before[lost])
+                self.reach[lost] = 1.5 * setting.width
 
 
 def follow(
@@ -71,8 +68,7 @@ def follow(
         block = min(2 * block, LONGEST_BLOCK) if good == len(told) else max(1, good)
         fits.put(slice(at, at + good), found, slice(0, good))
         status[at : at + good] = told[:good]
-        for frame in range(good):
-            expected.learn(found.rows(slice(frame, frame + 1)), told[frame : frame + 1])
+        expected.learn(found.rows(slice(0, good)), told[:good])
         at += good
     return fits, status
 
