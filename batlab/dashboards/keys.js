@@ -1,7 +1,13 @@
 // Runs in the browser whenever the figure has been painted; `root`, `request` and `cursor` are Bokeh models.
 const view = Bokeh.index.roots.find((candidate) => candidate.model === root);
 const steps = {ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10};
-let asked = {frame: NaN, at: -Infinity};
+// Frames asked for and not yet shown, newest last: presses faster than the kernel count from the newest.
+let asked = {frames: [], at: -Infinity};
+cursor.properties.location.change.connect(() => {
+  const known = asked.frames.indexOf(cursor.location);
+  // A frame that nobody pressed for: slider or mouse have moved the cursor since.
+  asked.frames = known < 0 ? [] : asked.frames.slice(known + 1);
+});
 
 function press(box, event) {
   const path = event.composedPath();
@@ -13,13 +19,14 @@ function press(box, event) {
   event.preventDefault();
   event.stopPropagation();
   const frames = request.data.frames[0];
-  // Presses faster than the kernel count from the frame last asked for.
-  const base = Date.now() - asked.at < 1000 ? asked.frame : cursor.location;
+  if (Date.now() - asked.at > 5000) asked.frames = [];
+  const base = asked.frames.length ? asked.frames.at(-1) : cursor.location;
   let place = frames.findIndex((frame) => frame >= base);
   if (place < 0) place = frames.length - 1;
   place += event.key in steps ? steps[event.key] : ends[event.key];
   const frame = frames[Math.min(Math.max(place, 0), frames.length - 1)];
-  asked = {frame, at: Date.now()};
+  if (frame !== base) asked.frames.push(frame);
+  asked.at = Date.now();
   request.data = {...request.data, frame: [frame]};
 }
 

@@ -36,6 +36,8 @@ from batlab.figures.track import one_number, track_columns
 
 LEFT = 92  # pixels beside map and pattern: tool bar, ticks and label of the frame axis
 
+RIGHT = 80  # pixels for the colour bar, so that the panels stand still when its numbers grow
+
 
 class Screen:
     """Heat map, pattern and panels in one Bokeh document; every method updates one part and sends no more than it."""
@@ -43,7 +45,7 @@ class Screen:
     def __init__(self, measurement: Measurement, state: State) -> None:
         self.measurement = measurement
         self.heat = figures.heat_map(measurement.series, size=MAP_SIZE)
-        self.heat.update(name="map", min_border_left=LEFT)
+        self.heat.update(name="map", min_border_left=LEFT, min_border_right=RIGHT)
         figures.add_marks(self.heat, measurement.series, [])
         self.line = figures.pattern(measurement.series, state.frame, size=PATTERN_SIZE)
         self.line.update(name="pattern", x_range=self.heat.x_range, min_border_left=LEFT, min_border_top=4)
