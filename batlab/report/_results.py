@@ -87,15 +87,28 @@ def events(table: xr.Dataset) -> Section:
     n_events = table.sizes["event"]
     section = Section("Events", summary=f"{n_events} event{'s' * (n_events != 1)} found")
     if n_events and "onset" in table:
-        section.figures.append(
-            ("Onset and confidence limits", figures.events(table, size=(WIDTH, 40 + 28 * min(n_events, 12))))
-        )
-    names = [
-        str(name) for name in table.data_vars if table[name].dims == ("event",) and not str(name).endswith("_sigma")
+        plot = figures.events(table, size=(WIDTH, 40 + 28 * min(n_events, 12)))
+        section.figures.append(("Onset and confidence limits", plot))
+    own = [
+        str(n)
+        for n in table.data_vars
+        if table[n].dims == ("event",) and not str(n).endswith(("_sigma", "_low", "_high"))
     ]
-    rows = list(zip(*(column_text(table, name) for name in names), strict=True)) if n_events else []
-    section.tables.append(Table("All events", [header(table[name]) for name in names], rows))
+    names = sorted(own, key=lambda name: table[name].dtype.kind in "iufb")  # words first
+    columns = [_with_limits(table, name) for name in names]
+    rows = list(zip(*columns, strict=True)) if n_events else []
+    section.tables.append(
+        Table("All events; in brackets the confidence limits", [header(table[n]) for n in names], rows)
+    )
     return section
+
+
+def _with_limits(table: xr.Dataset, name: str) -> list[str]:
+    texts = column_text(table, name)
+    if f"{name}_low" not in table or f"{name}_high" not in table:
+        return texts
+    low, high = (column_text(table, f"{name}_{end}") for end in ("low", "high"))
+    return [f"{text} ({one} to {other})" for text, one, other in zip(texts, low, high, strict=True)]
 
 
 def record(table: xr.Dataset) -> Section:
