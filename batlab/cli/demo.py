@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -99,9 +100,9 @@ def _finish(
 
 def compared(truth: xr.Dataset, cells: dict[str, xr.Dataset]) -> Table:
     """Return planted and found cell parameters, at the frame where each phase is most abundant and over all frames."""
-    table = Table(title="Planted and found cells; in brackets 1 σ", title_justify="left")
+    table = Table(title="Planted and found cells; in brackets 1 σ", title_justify="left", box=box.SIMPLE, padding=0)
     for column in ("phase", "", "frame", "planted (Å)", "found (Å)", "Δ/σ", "frames", "within 3 σ"):
-        table.add_column(column, justify="left" if column in ("phase", "") else "right")
+        table.add_column(column, justify="left" if column in ("phase", "") else "right", no_wrap=True)
     for phase, found in cells.items():
         planted = truth.sel(phase=phase)
         for name in ("a", "c") if bool((planted.a != planted.c).any()) else ("a",):
