@@ -12,9 +12,9 @@ pytestmark = pytest.mark.data
 def test_lambda_frames_correlate_with_the_beamlines_own_patterns():
     """All 27 matched frames, r >= 0.99.
 
-    The stored patterns were made by Dioptas without a mask (hot pixels make their strongest peaks), flipped up-down, with
-    split pixels, and cut off below 0.1. Averages over ten bins compare them with ours, which splits no pixel. In each
-    file of ten frames rows 0 and 1 are the same pattern and row k + 1 belongs to frame k.
+    The stored patterns were made by Dioptas without a mask (hot pixels make their strongest peaks), flipped up-down,
+    with split pixels, and cut off below 0.1. Averages over ten bins compare them with ours, which splits no pixel. In
+    each file of ten frames rows 0 and 1 are the same pattern and row k + 1 belongs to frame k.
     """
     folder = datasets.path("lambda_stack")
     frames = io.open(str(folder / "testasapo1_*_m*_part*.nxs"))
