@@ -3,19 +3,23 @@
 The names load when they are first used: Jupyter's server imports ``batlab.dashboards.bokehjs`` and nothing more.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batlab.dashboards.cycle_explorer import CycleExplorer
+    from batlab.dashboards.show import show
 
-__all__ = ["CycleExplorer"]
+_HOMES = {"CycleExplorer": "cycle_explorer", "show": "show"}
+
+__all__ = ["CycleExplorer", "show"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "CycleExplorer":
-        from batlab.dashboards.cycle_explorer import CycleExplorer
-
-        return CycleExplorer
+    if name in _HOMES:
+        value = getattr(import_module(f"batlab.dashboards.{_HOMES[name]}"), name)
+        globals()[name] = value  # a sub-module of the same name must not hide the function
+        return value
     raise AttributeError(f"module 'batlab.dashboards' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 

@@ -94,6 +94,8 @@ def map_image(
         values = values - base
     if limits is None:
         limits = automatic_limits(series, reference)
+        if scale == "log" and limits[1] <= 0:  # nothing here has a logarithm
+            limits = (limits[0], 1.0)
     signed = reference is not None
     pooled = _pool(_pool(values, columns, signed).T, rows, signed).T
     scaling = Scale(scale, float(limits[0]), float(limits[1]), signed)

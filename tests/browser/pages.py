@@ -28,7 +28,7 @@ PLACE = """([name, x, y]) => {
   return [box.left + view.frame.x_scale.compute(x), box.top + view.frame.y_scale.compute(y)];
 }"""
 RUN = """async (code) => {
-  const panel = Array.from(jupyterapp.shell.widgets("main")).find((one) => one.sessionContext && one.content.model.cells);
+  const panel = Array.from(jupyterapp.shell.widgets("main")).find((one) => one.sessionContext);
   const kernel = panel.sessionContext.session.kernel;
   const future = kernel.requestExecute({code, store_history: false});
   let said = "";
