@@ -1,7 +1,7 @@
 """Sums of detector pixels over rings: each pixel belongs whole to the bin of its centre.
 
-A series of Eiger-4M frames (2167 x 2070 uint32, 2000 bins, overflow value, Poisson variance) takes 5.5 ms a frame on one
-thread; pyFAI's fastest way without splitting, CSC, took 52 ms in the same run (benchmarks/bench_azimuthal.py).
+A series of Eiger-4M frames (2167 x 2070 uint32, 2000 bins, overflow value, Poisson variance) takes 5.5 ms a frame on
+one thread; pyFAI's fastest way without splitting, CSC, took 52 ms in the same run (benchmarks/bench_azimuthal.py).
 """
 
 from cython.parallel cimport prange, threadid
