@@ -12,6 +12,8 @@ from batlab.errors import choose
 from batlab.schema import quantity, record
 
 OVER = ("mean", "max")
+# With less of one side known, at the ends of a pattern, a sloping background looks like a peak.
+SIDES = 0.9
 
 
 def find_peaks(
@@ -120,7 +122,7 @@ def _maxima(
     intensity: np.ndarray, noise: Noise, widths: np.ndarray, significance: float, separation: float | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return point, width index and strength of every peak, strongest of all frames and widths first taken."""
-    maps = np.stack([significance_map(intensity, noise, width).max(axis=0) for width in widths])
+    maps = np.stack([significance_map(intensity, noise, width, SIDES).max(axis=0) for width in widths])
     found = []
     for i, strengths in enumerate(maps):
         tops, _ = local_maxima(strengths, height=significance)
@@ -140,13 +142,21 @@ def _maxima(
 
 
 def _heights(intensity: np.ndarray, where: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """Return the largest intensity at each peak above the line between the points 1.25 widths away."""
-    n, height = intensity.shape[1], np.full(len(where), np.nan)
+    """Return how far the middle of each peak stands above its surroundings 1 to 1.5 widths away, in the best frame."""
+    height = np.full(len(where), np.nan)
     for i, (point, width) in enumerate(zip(where, widths)):
-        near, reach = max(1, int(width / 4)), max(2, int(np.ceil(1.25 * width)))
-        top = intensity[:, max(0, point - near) : point + near + 1]
-        sides = np.stack([intensity[:, max(0, point - reach)], intensity[:, min(n - 1, point + reach)]])
-        rise = top.max(axis=1) - sides.mean(axis=0)
+        near, reach = max(1, int(width / 8)), max(2, round(1.25 * width))
+        middle, left, right = (
+            _mean(intensity[:, max(0, at - near) : max(1, at + near + 1)])
+            for at in (point, point - reach, point + reach)
+        )
+        rise = middle - 0.5 * (left + right)
         if np.isfinite(rise).any():
             height[i] = np.nanmax(rise)
     return height
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    known = np.isfinite(values)
+    total, n = np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1)
+    return np.divide(total, n, out=np.full(len(values), np.nan), where=n > 0)

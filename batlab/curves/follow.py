@@ -101,7 +101,7 @@ def _block(
         keep = status[again] <= AT_BOUND
         redone = fit_groups(x, intensity[again], part, start[again], reach[again], keep, setting)
         fits.put(again, redone, slice(None))
-    status[_shared(start, expected, weaker)] = UNRESOLVED
+    status[_shared(start, expected, weaker) | _close(fits, status, setting)] = UNRESOLVED
     return fits, status
 
 
@@ -178,3 +178,17 @@ def _shared(start: np.ndarray, expected: Expected, weaker: np.ndarray) -> np.nda
         limit = RESOLVED * np.maximum(expected.fwhm, expected.fwhm[peak])
         both[frame] |= distance < limit
     return both
+
+
+def _close(fits: Fits, status: np.ndarray, setting: Setting) -> np.ndarray:
+    """Return True for fitted peaks that ended nearer to another than half the larger of their widths."""
+    position = np.where(status <= AT_BOUND, fits.values[:, :, 0], np.nan)
+    width = np.clip(fits.values[:, :, 2], None, 2.0 * setting.width)
+    close = np.zeros(status.shape, dtype=bool)
+    for peak in range(status.shape[1] - 1):
+        apart = np.abs(position[:, peak + 1 :] - position[:, peak : peak + 1])
+        with np.errstate(invalid="ignore"):
+            pair = apart < RESOLVED * np.fmax(width[:, peak + 1 :], width[:, peak : peak + 1])
+        close[:, peak + 1 :] |= pair
+        close[:, peak] |= pair.any(axis=1)
+    return close

@@ -71,24 +71,40 @@ def estimate(total: np.ndarray) -> tuple[float | None, float]:
     return (gain, constant) if gain > 0 else (None, constant)
 
 
-def significance_map(intensity: np.ndarray, noise: Noise, width: float) -> np.ndarray:
+def significance_map(intensity: np.ndarray, noise: Noise, width: float, sides_known: float = 0.5) -> np.ndarray:
     """Return for every point how many σ a Gaussian of `width` (points, full width at half maximum) stands out there.
 
-    A matched filter whose template has zero mean over ±2.5 widths, so that a straight background gives 0.
-    Missing points are bridged by straight lines and add no noise.
+    A matched filter: the Gaussian less its mean over the known points within ±2.5 widths, so that a level, and a
+    straight background where both sides are known, give 0. So does a point with less than the
+    part `sides_known` of either side known.
     """
     reach = max(2, int(np.ceil(2.5 * width)))
-    at = np.arange(-reach, reach + 1) / width
-    template = np.exp(-GAUSSIAN * at**2)
-    template -= template.mean()
+    gauss = np.exp(-GAUSSIAN * (np.arange(-reach, reach + 1) / width) ** 2)
+    sides = np.ones(2 * reach + 1)
     known = np.isfinite(intensity) & np.isfinite(noise.fixed)
-    filled = bridged(intensity, known)
-    smooth = uniform_filter1d(filled, 7, axis=1, mode="nearest")
-    gain = noise.gain[:, None]
-    variance = np.where(known, noise.fixed, 0.0) + np.where(known, np.maximum(gain * smooth, gain**2), 0.0)
-    signal = correlate1d(filled, template, axis=1, mode="nearest")
-    spread = np.sqrt(correlate1d(variance, template**2, axis=1, mode="nearest"))
-    return np.divide(signal, spread, out=np.zeros_like(signal), where=spread > 0)
+    filled = np.where(known, intensity, 0.0)
+    variance = np.where(known, noise.fixed + expected_variance(intensity, known, noise.gain), 0.0)
+    one = known[:1].astype(float) if known.all() else known.astype(float)
+
+    def over(values: np.ndarray, template: np.ndarray) -> np.ndarray:
+        return correlate1d(values, template, axis=1, mode="constant")
+
+    n_known = over(one, sides)
+    before = over(one, np.where(np.arange(-reach, reach + 1) < 0, 1.0, 0.0))
+    after = over(one, np.where(np.arange(-reach, reach + 1) > 0, 1.0, 0.0))
+    mean = over(one, gauss) / np.maximum(n_known, 1.0)
+    signal = over(filled, gauss) - mean * over(filled, sides)
+    spread = over(variance, gauss**2) - 2 * mean * over(variance, gauss) + mean**2 * over(variance, sides)
+    usable = (np.minimum(before, after) >= sides_known * reach) & (spread > 0)
+    return np.divide(signal, np.sqrt(np.maximum(spread, 0.0)), out=np.zeros_like(signal), where=usable)
+
+
+def expected_variance(intensity: np.ndarray, known: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Return gain × intensity, the intensity smoothed over 7 points and at least one count."""
+    if not gain.any():
+        return np.zeros(intensity.shape)
+    smooth = uniform_filter1d(bridged(intensity, known), 7, axis=1, mode="nearest")
+    return np.maximum(gain[:, None] * smooth, gain[:, None] ** 2)
 
 
 def bridged(intensity: np.ndarray, known: np.ndarray) -> np.ndarray:
