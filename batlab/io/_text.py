@@ -79,18 +79,19 @@ def _guess(raw: bytes) -> str:
     head = raw[:4096]
     if head.count(0) > 0.3 * len(head):
         return "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
-    try:
-        raw.decode("utf-8")
+    if _decodes(raw, "utf-8"):
         return "utf-8"
-    except UnicodeDecodeError:
-        pass
     if _CYRILLIC.search(raw):
         return "cp1251"
+    return "cp1252" if _decodes(raw, "cp1252") else "latin-1"
+
+
+def _decodes(raw: bytes, encoding: str) -> bool:
     try:
-        raw.decode("cp1252")
-        return "cp1252"
+        raw.decode(encoding)
     except UnicodeDecodeError:
-        return "latin-1"
+        return False
+    return True
 
 
 def peek(head: bytes) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from batlab.curves import change_points
+from batlab.curves.change_points import change_points
 from batlab.schema import quantity, record, require
 from batlab.xrd.tracks import Track, tracks_of
 
