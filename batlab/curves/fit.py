@@ -55,8 +55,10 @@ def fit_peaks(
     patterns
         ``intensity`` (frame, two_theta | q); NaN points are left out.
     near
-        Positions (axis unit), a structure (path or Dataset), a list or a mapping name → structure, or a table of
-        peaks (`find_peaks`, `fit_peaks`, `lines`). A structure's cell may be off by 0.8 %.
+        Positions (axis unit), a structure (path or Dataset), a list or a mapping name → structure or
+        positions, or a table of peaks (`find_peaks`, `fit_peaks`, `lines`). A structure's cell may be off by 0.8 %.
+        Name the lines of everything in the beam: a stranger in a window bends its background, and a line that
+        passes an unnamed one may stay with it.
     width
         Typical full width at half maximum, axis unit. By default the one whose matched filter sees the peaks best.
     window

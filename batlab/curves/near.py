@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,8 @@ class Seeds:
 def seeds(near: Any, patterns: xr.Dataset, axis: str) -> Seeds:
     """Return the expected peaks that lie inside the patterns' range.
 
-    `near` is an array of positions, a structure (path of a CIF or Dataset), a list or a mapping name → structure,
-    or a Dataset with ``position`` over ``peak`` (from `find_peaks`, `lines` or `fit_peaks`).
+    `near` is an array of positions, a structure (path of a CIF or Dataset), a list or a mapping name → structure
+    or positions, or a Dataset with ``position`` over ``peak`` (from `find_peaks`, `lines` or `fit_peaks`).
 
     Raises
     ------
@@ -100,6 +100,10 @@ def _structures(near: Any, patterns: xr.Dataset, axis: str) -> list[Seeds]:
     wavelength = patterns.attrs.get("wavelength")
     found = []
     for name, structure in named:
+        if _is_positions(structure):
+            places = _positions(structure, axis)
+            found.append(replace(places, phase=np.full(len(places), str(name or ""), dtype=object)))
+            continue
         table = lines(structure, limits=(float(x[0]), float(x[-1])), wavelength=wavelength, axis=axis)
         n = table.sizes["peak"]
         phase = _labels(table, "phase", n) if name is None else np.full(n, str(name), dtype=object)

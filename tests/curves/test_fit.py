@@ -201,6 +201,13 @@ def test_positions_tables_and_earlier_fits_are_all_taken():
         assert (np.abs(other.position - by_hand.position) < 0.2 * by_hand.position_sigma).all()
 
 
+def test_positions_may_stand_beside_structures_by_name():
+    patterns = series([lambda f: (2.5, 800, 0.03, 0.5), lambda f: (3.2, 500, 0.03, 0.5)], n_frames=3)
+    found = check(curves.fit_peaks(patterns, near={"foil": [3.2], "sample": [2.5]}, width=0.03))
+    assert found.phase.values.tolist() == ["sample", "foil"]
+    assert (found.status <= 1).all()
+
+
 def test_time_exposure_and_file_travel_along():
     patterns = series([lambda f: (2.5, 800, 0.03, 0.5)], n_frames=3)
     times = np.array(["2024-01-01T00:00", "2024-01-01T00:01", "2024-01-01T00:02"], dtype="datetime64[ns]")
