@@ -32,21 +32,21 @@ class Marking:
         self.store: Any = None
         self.marks: list[Any] = []
         self.after: Callable[[list[Any]], None] = lambda marks: None
-        self.where = w.HTML(layout=place("318px", height="24px"))
+        self.where = w.HTML(layout=place("306px", height="24px"))
         self.clear = w.Button(description="clear", tooltip="Select nothing", layout=place("56px", height="24px"))
         self.category = w.Dropdown(options=CATEGORIES, value="electrochemical", layout=place("136px"))
-        self.mechanism = w.Combobox(options=MECHANISMS, placeholder="mechanism", layout=place("243px"))
-        self.text = w.Textarea(placeholder="what you see, and why", layout=place("382px", height="48px"))
+        self.mechanism = w.Combobox(options=MECHANISMS, placeholder="mechanism", layout=place("230px"))
+        self.text = w.Textarea(placeholder="what you see, and why", layout=place("369px", height="48px"))
         self.confidence = w.FloatSlider(
-            description="sure", value=0.5, min=0, max=1, step=0.05, layout=place("194px"), readout_format=".2f",
+            description="sure", value=0.5, min=0, max=1, step=0.05, layout=place("186px"), readout_format=".2f",
             style={"description_width": "30px"},
         )  # fmt: skip
-        self.author = w.Text(placeholder="author", layout=place("100px"), tooltip="Who says so")
-        self.save = w.Button(description="mark", button_style="primary", layout=place("78px"))
-        self.told = w.HTML(layout=place("382px", height="20px"))
-        self.chosen = w.Dropdown(layout=place("382px"), tooltip="Go to a mark")
-        self.listing = w.HTML(layout=place("390px", max_height="112px", overflow="auto"))
-        self.script = w.Textarea(disabled=False, layout=place("388px", height="138px"))
+        self.author = w.Text(placeholder="author", layout=place("96px"), tooltip="Who says so")
+        self.save = w.Button(description="mark", button_style="primary", layout=place("77px"))
+        self.told = w.HTML(layout=place("369px", height="20px"))
+        self.chosen = w.Dropdown(layout=place("369px"), tooltip="Go to a mark")
+        self.listing = w.HTML(layout=place("369px", max_height="112px", overflow="auto"))
+        self.script = w.Textarea(layout=place("369px", height="138px"))
         self.widget = self._compose()
         self.clear.on_click(lambda _button: self._change(region=None))
         self.save.on_click(lambda _button: self.add())
@@ -87,6 +87,7 @@ class Marking:
         self.listing.value = listing(self.marks)
         names = [(f"{n}  {mark.mechanism}, {_frames(mark.frames)}", n) for n, mark in enumerate(self.marks, 1)]
         self.chosen.options = [("go to …", 0), *names]
+        self.chosen.value = 0
         self.widget.titles = ("Mark a region", f"Marks ({len(self.marks)})", "Code")
         self.after(self.marks)
 

@@ -36,7 +36,7 @@ from batlab.figures.track import one_number, track_columns
 
 LEFT = 92  # pixels beside map and pattern: tool bar, ticks and label of the frame axis
 
-RIGHT = 80  # pixels for the colour bar, so that the panels stand still when its numbers grow
+RIGHT = 66  # pixels for the colour bar, so that the panels stand still when its numbers grow
 
 
 class Screen:

@@ -156,6 +156,22 @@ def test_lab_zoom_sends_a_finer_map(lab, page):
     )
 
 
+def test_notebook_7_moves_one_cursor(lab, page):
+    url, root = lab
+    _prepare(root, "seven")
+    page.goto(f"{url}/notebooks/seven.ipynb", wait_until="domcontentloaded")
+    page.locator(".jp-Cell").first.click(timeout=90_000)
+    page.get_by_text("Run", exact=True).first.click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    page.wait_for_function(pages.PAINTED, timeout=90_000)
+    pages.bring_into_view(page)
+    page.mouse.click(*pages.place(page, "map", 3.0, 20))
+    pages.wait_for_frame(page, 20)
+    page.keyboard.press("ArrowRight")
+    pages.wait_for_frame(page, 21)
+    _shot(page, "notebook_7")
+
+
 def test_voila_cursor_mark_and_kill(voila, page, tmp_path):
     notebook, store = _prepare(tmp_path, "served")
     page.goto(voila(notebook), wait_until="domcontentloaded", timeout=90_000)
