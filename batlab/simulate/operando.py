@@ -168,12 +168,12 @@ def _write_all(folder: Path, detector: Detector, told: dict[str, Any], progress:
 
 def _frames(stage: Scene, seed: np.random.SeedSequence, progress: bool) -> Iterator[np.ndarray]:
     """Yield the frames in order; some are computed ahead, each from its own seed."""
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     seeds = seed.spawn(len(stage.phases.fraction))
     n_workers = threads.effective()
     waiting: deque = deque()
-    with ThreadPoolExecutor(n_workers) as pool, tqdm(total=len(seeds), unit="frame", disable=not progress) as bar:
+    with ThreadPoolExecutor(n_workers) as pool, tqdm(total=len(seeds), unit=" frames", mininterval=0.5, disable=not progress) as bar:
         try:
             for index, one in enumerate(seeds):
                 waiting.append(pool.submit(stage.expose, index, one))
