@@ -173,7 +173,10 @@ def _frames(stage: Scene, seed: np.random.SeedSequence, progress: bool) -> Itera
     seeds = seed.spawn(len(stage.phases.fraction))
     n_workers = threads.effective()
     waiting: deque = deque()
-    with ThreadPoolExecutor(n_workers) as pool, tqdm(total=len(seeds), unit=" frames", mininterval=0.5, disable=not progress) as bar:
+    with (
+        ThreadPoolExecutor(n_workers) as pool,
+        tqdm(total=len(seeds), unit=" frames", mininterval=0.5, disable=not progress) as bar,
+    ):
         try:
             for index, one in enumerate(seeds):
                 waiting.append(pool.submit(stage.expose, index, one))
