@@ -10,7 +10,6 @@ from bokeh.document import Document
 from bokeh.events import DocumentReady
 from bokeh.layouts import column, row
 from bokeh.models import (
-    BasicTicker,
     BoxAnnotation,
     BoxSelectTool,
     BoxZoomTool,
@@ -45,7 +44,7 @@ class Screen:
     def __init__(self, measurement: Measurement, state: State) -> None:
         self.measurement = measurement
         self.heat = figures.heat_map(measurement.series, size=MAP_SIZE)
-        self.heat.update(name="map", min_border_left=LEFT, min_border_right=RIGHT)
+        self.heat.update(name="map", min_border_top=8, min_border_left=LEFT, min_border_right=RIGHT)
         figures.add_marks(self.heat, measurement.series, [])
         self.line = figures.pattern(measurement.series, state.frame, size=PATTERN_SIZE)
         self.line.update(name="pattern", x_range=self.heat.x_range, min_border_left=LEFT, min_border_top=4)
@@ -80,7 +79,6 @@ class Screen:
             Span(dimension="width", visible=False, line_color=CURSOR, line_width=1.6, name=f"panel_cursor_{number + 1}")
         )
         panel.yaxis.visible = False
-        panel.xaxis.ticker = BasicTicker(desired_num_ticks=3)
         return panel
 
     def _add_tools(self) -> None:

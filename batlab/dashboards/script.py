@@ -38,8 +38,8 @@ def script(measurement: Measurement, state: State, names: dict[str, str], *, has
         table = quantity.expression.replace("tracks", names.get("tracks", "tracks"))
         table = series if table == "series" else table
         peak = "" if quantity.peak is None else f"peak={quantity.peak!r}, "
-        drawn = f"{table}, {quantity.name!r}, {peak}frame_axis='y', cursor={state.frame!r}, size={PANEL_SIZE!r}"
-        lines.append(f"    bl.figures.track({drawn}),")
+        where = f"frame_axis='y', frames={state.frames!r}, cursor={state.frame!r}, size={PANEL_SIZE!r}"
+        lines.append(f"    bl.figures.track({table}, {quantity.name!r}, {peak}{where}),")
     lines += ["]", "screen = column(row(heat, *panels), line)"]
     if state.region:
         first, last, low, high = state.region

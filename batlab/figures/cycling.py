@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import DimensionError, choose
-from batlab.figures.style import COLOURS, axis_label, blank
+from batlab.figures.style import COLOURS, axis_label, blank, dress
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
@@ -56,17 +56,16 @@ def cycling(cell: xr.Dataset, *, against: str | None = None, size: tuple[int, in
     plot = blank(size, label, axis_label(cell["voltage"]), margins=(8, 66, 44, 66), **datetime)
     keep = thinned(cell["voltage"].values)
     voltage = np.asarray(cell["voltage"].values, dtype=float)[keep]
-    plot.line(place[keep], voltage, line_color=COLOURS[0], line_width=1.6, name="voltage_line")
+    line = plot.line(place[keep], voltage, line_color=COLOURS[0], line_width=1.6, name="voltage_line")
+    plot.y_range.renderers = [line]
     plot.yaxis.axis_label_text_color = COLOURS[0]
     if "current" in cell:
         current = np.asarray(cell["current"].values, dtype=float)[keep]
         factor, unit = (1e3, "mA") if np.nanmax(np.abs(current), initial=0.0) < 0.5 else (1.0, "A")
         reach = float(np.nanmax(np.abs(current), initial=0.0)) * factor or 1.0
         plot.extra_y_ranges = {"current": Range1d(-1.15 * reach, 1.15 * reach)}
-        axis = LinearAxis(
-            y_range_name="current", axis_label=f"current ({unit})", axis_label_text_color=COLOURS[1],
-            axis_label_text_font_size="13px", axis_label_text_font_style="normal", major_label_text_font_size="12px",
-        )  # fmt: skip
+        axis = LinearAxis(y_range_name="current", axis_label=f"current ({unit})", axis_label_text_color=COLOURS[1])
+        dress(axis)
         plot.add_layout(axis, "right")
         plot.step(
             place[keep], current * factor, y_range_name="current", line_color=COLOURS[1], line_width=1.1,

@@ -44,7 +44,7 @@ def events(
         raise DimensionError(
             f"figures.events needs 'onset' over ('event',), got {dict(table.sizes)}; see curves.change_points"
         )
-    source = ColumnDataSource(data=event_columns(table), name="event_data")
+    source = ColumnDataSource(data=event_columns(table, frames), name="event_data")
     count = table.sizes["event"]
     more = {} if frames is None else {"x_range": Range1d(*map(float, frames))}
     plot = blank(size, "frame", "", y_range=Range1d(-0.5, max(count, 1) - 0.5), **more)
@@ -53,8 +53,9 @@ def events(
     )
     points = plot.scatter("onset", "row", source=source, size=8, fill_color=COLOURS[1], line_color="white")
     plot.text(
-        "onset", "row", text="what", source=source, x_offset=9, y_offset=-5, text_font_size="12px", name="event_words"
-    )
+        "onset", "row", text="what", text_align="side", x_offset="gap", y_offset=-5, source=source,
+        text_font_size="12px", name="event_words",
+    )  # fmt: skip
     plot.yaxis.visible = False
     plot.ygrid.visible = False
     tips = [("what", "@what"), ("onset", "@onset{0.0}"), ("limits", "@low{0.0} to @high{0.0}"), ("sure", "@sure{0.00}")]
@@ -62,14 +63,17 @@ def events(
     return plot
 
 
-def event_columns(table: xr.Dataset) -> dict[str, np.ndarray]:
-    """Return the events as columns of a Bokeh source."""
+def event_columns(table: xr.Dataset, frames: tuple[float, float] | None = None) -> dict[str, np.ndarray]:
+    """Return the events as columns of a Bokeh source; words stand on the side that has room for them."""
     onset = np.asarray(table["onset"].values, dtype=float)
     unknown = np.full_like(onset, np.nan)
 
     def column(name: str) -> np.ndarray:
         return np.asarray(table[name].values, dtype=float) if name in table else unknown
 
+    known = onset[np.isfinite(onset)]
+    low, high = frames or ((known.min(), known.max()) if known.size else (0.0, 1.0))
+    is_late = onset > (low + high) / 2
     words = table["what"].values.astype(str) if "what" in table else np.full(onset.shape, "event")
     return {
         "onset": onset,
@@ -77,5 +81,7 @@ def event_columns(table: xr.Dataset) -> dict[str, np.ndarray]:
         "high": column("onset_high"),
         "sure": column("confidence"),
         "what": words,
+        "side": np.where(is_late, "right", "left"),
+        "gap": np.where(is_late, -9.0, 9.0),
         "row": np.arange(onset.size, dtype=float),
     }

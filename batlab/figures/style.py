@@ -90,13 +90,15 @@ def blank(
     x_label: str,
     y_label: str,
     *,
-    margins: tuple[int, int, int, int] = (8, 12, 44, 66),
+    margins: tuple[int, int, int, int] = (26, 12, 44, 66),
     **more: Any,
 ) -> figure:
     """Return an empty figure whose frame (the part inside the axes) measures `size` in pixels.
 
-    `margins` are top, right, bottom and left: linked panels share them, so that their cursors line up.
+    `margins` are top, right, bottom and left: linked panels share them, so that their cursors line up. The top has
+    room for a title, because Bokeh clips figures in a row whose tops differ.
     """
+    from bokeh.models import BasicTicker
     from bokeh.plotting import figure
 
     top, right, bottom, left = margins
@@ -107,21 +109,31 @@ def blank(
         min_border_right=right,
         min_border_bottom=bottom,
         min_border_left=left,
-        **{"tools": "", "toolbar_location": None, "output_backend": "canvas", **more},
+        **{"tools": "", "toolbar_location": None, **more},
     )
     plot.xaxis.axis_label, plot.yaxis.axis_label = x_label, y_label
-    plot.axis.axis_label_text_font_size = "13px"
-    plot.axis.axis_label_text_font_style = "normal"
-    plot.axis.axis_label_standoff = 4
-    plot.axis.axis_label_text_color = plot.axis.major_label_text_color = TEXT
-    plot.axis.major_label_text_font_size = "12px"
-    plot.axis.axis_line_color = plot.axis.major_tick_line_color = plot.outline_line_color = "#666666"
-    plot.axis.minor_tick_line_color = None
-    plot.axis.major_tick_in = 0
+    for axis, room in ((plot.xaxis[0], size[0] // 45), (plot.yaxis[0], size[1] // 30)):
+        if isinstance(axis.ticker, BasicTicker):
+            axis.ticker.desired_num_ticks = min(max(room, 3), 7)
+    plot.axis.axis_label_text_color = TEXT
+    dress(*plot.axis)
+    plot.outline_line_color = "#666666"
     plot.grid.grid_line_color = "#E8E8E8"
     plot.title.text_font_size, plot.title.text_color = "13px", TEXT
     plot.title.text_font_style = "normal"
     return plot
+
+
+def dress(*axes: Axis) -> None:
+    """Give axes the fonts and lines of every figure."""
+    for axis in axes:
+        axis.axis_label_text_font_size, axis.axis_label_text_font_style = "13px", "normal"
+        axis.axis_label_standoff = 4
+        axis.major_label_text_color = TEXT
+        axis.major_label_text_font_size = "12px"
+        axis.axis_line_color = axis.major_tick_line_color = "#666666"
+        axis.minor_tick_line_color = None
+        axis.major_tick_in = 0
 
 
 def set_ticks(axis: Axis, positions: Sequence[float], labels: Sequence[str]) -> None:

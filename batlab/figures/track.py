@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import DimensionError, choose, did_you_mean
+from batlab.figures.pixels import point_edges
 from batlab.figures.style import COLOURS, CURSOR, axis_label, blank
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def track(
     peak: int | None = None,
     against: str = "frame",
     frame_axis: str = "x",
+    frames: tuple[float, float] | None = None,
     cursor: int | None = None,
     size: tuple[int, int] = (600, 200),
 ) -> figure:
@@ -38,8 +40,10 @@ def track(
         ``"frame"``, or another quantity over ``frame``: ``"time"``, ``"voltage"``, ``"charge_passed"`` …
     frame_axis
         ``"x"``, or ``"y"`` to stand beside a map whose frames run upward.
+    frames
+        The visible part of the frame axis; by default half a frame beyond the ends, as maps have it.
     cursor
-        A frame to mark with a line; only against ``"frame"``.
+        A frame to mark with a line. This and `frames` need ``against="frame"``.
     size
         Width and height inside the axes, in pixels.
 
@@ -55,7 +59,7 @@ def track(
     >>> import batlab as bl
     >>> plot = bl.figures.track(bl.open("cells.nc"), "a")  # doctest: +SKIP
     """
-    from bokeh.models import ColumnDataSource, Span
+    from bokeh.models import ColumnDataSource, Range1d, Span
 
     choose("frame_axis", frame_axis, ("x", "y"))
     values = one_number(table, name, peak)
@@ -65,6 +69,9 @@ def track(
     more: dict[str, Any] = {}
     if other.dtype.kind == "M":
         more["y_axis_type" if upright else "x_axis_type"] = "datetime"
+    if against == "frame" and values.size:
+        edges = point_edges(np.asarray(other.values, dtype=float))
+        more["y_range" if upright else "x_range"] = Range1d(*map(float, frames or (edges[0], edges[-1])))
     plot = blank(size, *(labels if upright else labels[::-1]), **more)
     source = ColumnDataSource(data=track_columns(table, name, peak, against), name="track_data")
     draw_track(plot, source, upright)

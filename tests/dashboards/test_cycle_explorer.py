@@ -205,6 +205,7 @@ def test_code_draws_the_same_screen(explorer, make):
     for number, panel in enumerate(names["panels"], 1):
         told = panel.select_one({"name": "track_line"}).data_source.data
         np.testing.assert_array_equal(told["value"], explorer.screen.source(f"panel_line_{number}").data["value"])
+        assert (panel.y_range.start, panel.y_range.end) == state.frames
     assert heat.select_one({"name": "mark_boxes"}).data_source.data["mechanism"] == ["cracking"]
     assert names["region"].sizes["frame"] == 3
 
