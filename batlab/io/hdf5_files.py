@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,9 @@ import hdf5plugin  # noqa: F401  (registers bitshuffle, LZ4, Zstd and others wit
 import numpy as np
 
 from batlab.errors import BatlabError, ReadError
+from batlab.io.text_heaps import check_heaps
 
+BITSHUFFLE = 32008  # registered HDF5 filter
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Whatever h5py raises for a damaged file.
 H5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
@@ -26,7 +30,7 @@ LOCK = threading.RLock()
 
 @contextmanager
 def open_file(path: str | os.PathLike, needed_by: str = "") -> Iterator[h5py.File]:
-    """Open `path` for reading; a file cut short opens as far as its structure is whole, the lost end reads as zeros.
+    """Open `path` for reading; a file cut short opens as far as its structure is whole, the lost end reads as ones.
 
     Raises
     ------
@@ -34,6 +38,7 @@ def open_file(path: str | os.PathLike, needed_by: str = "") -> Iterator[h5py.Fil
         It is no HDF5 file, its structure is damaged, or it is being written.
     """
     with LOCK, blaming(path, needed_by):
+        check_heaps(path)
         try:
             file = h5py.File(path, "r")
         except OSError as error:
@@ -85,7 +90,10 @@ def stated_size(path: str | os.PathLike) -> int:
 
 
 class _PaddedFile(io.RawIOBase):
-    """A read-only file whose bytes beyond the real end are zeros, up to the size that it should have had."""
+    """A read-only file with bytes of 1 beyond its real end, up to the size that it should have had.
+
+    On a heap of zeros HDF5 2.0 loops for ever, and of 0xFF it takes seconds; an address of ones fails at once.
+    """
 
     def __init__(self, path: str | os.PathLike, size: int) -> None:
         self._file = open(path, "rb")  # noqa: SIM115  (closed by close)
@@ -111,13 +119,82 @@ class _PaddedFile(io.RawIOBase):
         wanted = max(0, min(len(view), self._size - self._position))
         self._file.seek(self._position)
         got = self._file.readinto(view[:wanted]) or 0  # type: ignore[attr-defined]
-        view[got:wanted] = bytes(wanted - got)
+        view[got:wanted] = b"\x01" * (wanted - got)
         self._position += wanted
         return wanted
 
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+def check_whole(array: h5py.Dataset, path: str | os.PathLike) -> None:
+    """Raise ReadError if part of a stored array lies beyond the file's end."""
+    size = os.stat(path).st_size
+    ends: list[int] = []
+    if array.is_virtual or array.external:
+        return
+    if array.chunks is not None:
+        array.id.chunk_iter(lambda stored: ends.append(stored.byte_offset + stored.size))
+    elif array.id.get_offset() is not None:
+        ends.append(array.id.get_offset() + array.nbytes)
+    if ends and max(ends) > size:
+        raise ReadError(f"{Path(path).name}: is cut short, part of {array.name} is missing")
+
+
+def check_bitshuffle(array: h5py.Dataset, path: str | os.PathLike, key: Any) -> None:
+    """Raise ReadError where a chunk in bitshuffle states another size than it has: the filter would crash on it.
+
+    A chunk begins with its size in bytes (8 bytes, big-endian) and that of its blocks (4): bitshuffle's
+    ``bshuf_h5filter.c``.
+    """
+    if array.chunks is None or not _is_bitshuffled(array):
+        return
+    expected = int(np.prod(array.chunks)) * array.dtype.itemsize
+    rows = range(array.shape[0])[_rows(key)]
+    firsts = range(rows[0] // array.chunks[0], rows[-1] // array.chunks[0] + 1) if len(rows) else []
+    others = [range(0, size, step) for size, step in zip(array.shape[1:], array.chunks[1:], strict=True)]
+    with open(path, "rb") as file:
+        for corner in itertools.product([first * array.chunks[0] for first in firsts], *others):
+            info = array.id.get_chunk_info_by_coord(corner)
+            if info.byte_offset is None or info.filter_mask:
+                continue
+            file.seek(info.byte_offset)
+            content = file.read(info.size)
+            if not _is_sound_bitshuffle(content, expected, array.dtype.itemsize):
+                raise ReadError(f"{Path(path).name}: the chunk at {corner} of {array.name} is damaged")
+
+
+def _is_sound_bitshuffle(content: bytes, expected: int, width: int) -> bool:
+    """Whether the sizes of a chunk and of its compressed blocks agree with each other."""
+    if len(content) < 12:
+        return False
+    size, block = struct.unpack_from(">QI", content)
+    if size != expected or block == 0 or block % (8 * width):
+        return False
+    n_blocks, rest = divmod(size, block)
+    tail = rest % (8 * width)  # copied as it is
+    n_blocks += rest - tail > 0
+    at, end = 12, len(content)
+    for _ in range(n_blocks):
+        if at + 4 > end:
+            return False
+        at += 4 + int.from_bytes(content[at : at + 4], "big")
+    return at + tail == end
+
+
+def _rows(key: Any) -> slice:
+    first = key[0] if isinstance(key, tuple) and key else key
+    if isinstance(first, slice):
+        return first
+    return slice(int(first), int(first) + 1) if isinstance(first, (int, np.integer)) else slice(None)
+
+
+def _is_bitshuffled(array: h5py.Dataset) -> bool:
+    properties = array.id.get_create_plist()
+    filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
+    # The fifth value says that LZ4 or Zstd follows; without either there is no header.
+    return any(code == BITSHUFFLE and len(values) > 4 and values[4] in (2, 3) for code, _, values, _ in filters)
 
 
 @dataclass(frozen=True)
@@ -149,6 +226,9 @@ class StoredArray:
             stored = file[self.dataset]
             if stored.shape != self.shape:
                 raise ReadError(f"{Path(self.path).name}: {self.dataset} has changed its shape since it was opened")
+            if self.ndim < 3:
+                check_whole(stored, self.path)
+            check_bitshuffle(stored, self.path, key)
             return np.asarray(stored[key])
 
     def _blame(self, key: Any) -> str:

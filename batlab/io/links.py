@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from batlab.errors import ReadError, UnsafePathError
-from batlab.io.hdf5_files import H5_ERRORS, blaming, open_file
+from batlab.io.hdf5_files import H5_ERRORS, blaming, check_whole, open_file
 
 LIMIT = 100_000  # objects in one file; a link that leads in a circle ends here at the latest
 DEPTH = 32
@@ -97,6 +97,7 @@ class Contents:
         if found is None or found.shape is None or np.prod(found.shape, dtype=float) > 2**28:
             return None
         with open_file(found.file) as file, blaming(found.file, f"{name} cannot be read"):
+            check_whole(file[found.inner], found.file)
             return plain(file[found.inner][()])
 
     def children(self, group: str) -> list[Found]:

@@ -16,7 +16,7 @@ from batlab.io.hdf5_files import StoredArray, blaming, open_file
 from batlab.io.links import DEPTH, Folders, Found
 
 MOST_FRAMES = 50_000_000
-MOST_PIXELS = 2**31
+MOST_PIXELS = 2**28
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _source_pieces(mapping: Any, file: Path, folders: Folders, start: int, depth
     low, high = mapping.vspace.get_select_bounds()
     is_all = mapping.src_space.get_select_type() == h5py.h5s.SEL_ALL
     n, taken = int(high[0] - low[0]) + 1, 0 if is_all else int(mapping.src_space.get_select_bounds()[0][0])
-    if is_all and found.shape[:1] != (n,):
+    if is_all and (found.shape or ())[:1] != (n,):
         raise ReadError(
             f"{file.name}: {mapping.dset_name} has shape {found.shape}, the virtual array expects {n} frames"
         )

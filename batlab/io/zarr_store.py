@@ -66,11 +66,11 @@ def _write_group(plain: xr.Dataset, folder: Path, place: str, progress: bool) ->
 
 def _even_chunks(plain: xr.Dataset) -> xr.Dataset:
     """Zarr's chunks are all of one size but the last."""
-    lazy = {name: variable for name, variable in plain.variables.items() if variable.chunks is not None}
-    changed = {
-        name: variable.chunk({dim: max(1, sizes[0]) for dim, sizes in zip(variable.dims, variable.chunks or (), strict=True)})
-        for name, variable in lazy.items()
-    }
+    changed = {}
+    for name, variable in plain.variables.items():
+        if variable.chunks is not None:
+            sizes = {dim: max(1, parts[0]) for dim, parts in zip(variable.dims, variable.chunks, strict=True)}
+            changed[name] = variable.chunk(sizes)
     return plain.assign({str(name): variable for name, variable in changed.items()})
 
 
