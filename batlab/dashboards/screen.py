@@ -31,7 +31,7 @@ from batlab.figures.marks import mark_columns
 from batlab.figures.pattern import frame_column, frame_title, pattern_ends, pattern_scale, pattern_ticks
 from batlab.figures.scale import Scale
 from batlab.figures.style import SELECTION, axis_label, set_ticks
-from batlab.figures.track import one_number, track_columns
+from batlab.figures.track import one_number, rescaled, track_columns
 
 LEFT = 92  # pixels beside map and pattern: tool bar, ticks and label of the frame axis
 
@@ -183,7 +183,7 @@ class Screen:
             self.part(f"panel_line_{number + 1}").data_source.data = track_columns(
                 chosen.table, chosen.name, chosen.peak
             )
-            panel.xaxis.axis_label = axis_label(one_number(chosen.table, chosen.name, chosen.peak))
+            panel.xaxis.axis_label = axis_label(rescaled(one_number(chosen.table, chosen.name, chosen.peak)))
 
     def show_region(self, state: State) -> None:
         """Draw what is selected."""

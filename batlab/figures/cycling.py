@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import DimensionError, choose
-from batlab.figures.style import COLOURS, axis_label, blank, dress
+from batlab.figures.style import COLOURS, axis_label, blank, dress, readable
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
@@ -61,7 +61,7 @@ def cycling(cell: xr.Dataset, *, against: str | None = None, size: tuple[int, in
     plot.yaxis.axis_label_text_color = COLOURS[0]
     if "current" in cell:
         current = np.asarray(cell["current"].values, dtype=float)[keep]
-        factor, unit = (1e3, "mA") if np.nanmax(np.abs(current), initial=0.0) < 0.5 else (1.0, "A")
+        factor, unit = readable(cell["current"])
         reach = float(np.nanmax(np.abs(current), initial=0.0)) * factor or 1.0
         plot.extra_y_ranges = {"current": Range1d(-1.15 * reach, 1.15 * reach)}
         axis = LinearAxis(y_range_name="current", axis_label=f"current ({unit})", axis_label_text_color=COLOURS[1])

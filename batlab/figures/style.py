@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ SYMBOLS = {
     "eta": "η",
     "fwhm": "width",
     "chi2_reduced": "reduced χ²",
+    "voltage": "voltage",
+    "current": "current",
+    "capacity": "capacity",
+    "charge_passed": "charge passed",
 }
 UNIT_SIGNS = {
     "1": "",
@@ -83,6 +88,24 @@ def axis_label(variable: xr.DataArray) -> str:
     words = SYMBOLS.get(name) or str(variable.attrs.get("long_name") or name).replace("_", " ")
     sign = unit_sign(str(variable.attrs.get("units", "1")))
     return f"{words} ({sign})" if sign else words
+
+
+def readable(variable: xr.DataArray) -> tuple[float, str]:
+    """Return the factor and the unit that make a current, charge or energy readable: 2e-5 A is 20 µA.
+
+    >>> readable(xr.DataArray([2e-5], dims="frame", name="current", attrs={"units": "A"}))
+    (1000000.0, 'µA')
+    """
+    units = str(variable.attrs.get("units", "1"))
+    if units not in ("A", "Ah", "Wh"):
+        return 1.0, units
+    values = np.abs(np.asarray(variable.values, dtype=float))
+    largest = float(values[np.isfinite(values)].max(initial=0.0))
+    prefixes = ((1e9, "n"), (1e6, "µ"), (1e3, "m"), (1.0, ""))
+    return next(
+        ((factor, sign + units) for factor, sign in reversed(prefixes) if largest * factor >= 0.5 or largest == 0),
+        (1e9, f"n{units}"),
+    )
 
 
 def blank(

@@ -9,7 +9,7 @@ import xarray as xr
 
 from batlab.errors import DimensionError, choose, did_you_mean
 from batlab.figures.pixels import point_edges
-from batlab.figures.style import COLOURS, CURSOR, axis_label, blank
+from batlab.figures.style import COLOURS, CURSOR, axis_label, blank, readable
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
@@ -65,7 +65,7 @@ def track(
     values = one_number(table, name, peak)
     other = table["frame"] if against == "frame" else one_number(table, against, None)
     upright = frame_axis == "y"
-    labels = axis_label(values), axis_label(other)
+    labels = axis_label(rescaled(values)), axis_label(other if other.dtype.kind == "M" else rescaled(other))
     more: dict[str, Any] = {}
     if other.dtype.kind == "M":
         more["y_axis_type" if upright else "x_axis_type"] = "datetime"
@@ -108,6 +108,12 @@ def one_number(table: xr.Dataset, name: str, peak: int | None) -> xr.DataArray:
     return values
 
 
+def rescaled(variable: xr.DataArray) -> xr.DataArray:
+    """Return a quantity in the unit in which a figure shows it."""
+    factor, units = readable(variable)
+    return variable if factor == 1 else (variable * factor).assign_attrs({**variable.attrs, "units": units})
+
+
 def quantities(table: xr.Dataset) -> dict[str, tuple[str, int | None]]:
     """Return what can be tracked in a table: a label for readers -> (variable, peak).
 
@@ -145,11 +151,14 @@ def track_columns(
     table: xr.Dataset, name: str, peak: int | None = None, against: str = "frame"
 ) -> dict[str, np.ndarray]:
     """Return frame, value and the ends of the 1 σ bars as columns."""
-    value = np.asarray(one_number(table, name, peak).values, dtype=float)
+    values = one_number(table, name, peak)
+    factor = readable(values)[0]
+    value = np.asarray(values.values, dtype=float) * factor
     sigma = np.full_like(value, np.nan)
     if f"{name}_sigma" in table:
-        sigma = np.asarray(one_number(table, f"{name}_sigma", peak).values, dtype=float)
-    place = table["frame"].values if against == "frame" else one_number(table, against, None).values
+        sigma = np.asarray(one_number(table, f"{name}_sigma", peak).values, dtype=float) * factor
+    other = table["frame"] if against == "frame" else one_number(table, against, None)
+    place = other.values if other.dtype.kind == "M" else rescaled(other).values
     return {
         "frame": np.asarray(table["frame"].values, dtype=float),
         "place": place if place.dtype.kind == "M" else np.asarray(place, dtype=float),

@@ -213,7 +213,7 @@ def test_track_needs_to_know_which_peak(series):
 
 def test_cycling_over_frames_and_over_hours(series):
     plot = figures.cycling(series)
-    assert [axis.axis_label for axis in plot.yaxis] == ["voltage (V)", "current (mA)"]
+    assert [axis.axis_label for axis in plot.yaxis] == ["voltage (V)", "current (µA)"]
     np.testing.assert_allclose(_data(plot, "current_line")["y"], 0.039)
     record = xr.Dataset(
         {"voltage": quantity("record", np.full(9000, 3.7), "V", "voltage")},
