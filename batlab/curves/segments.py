@@ -69,15 +69,17 @@ def partition(sums: Sums, n: int, penalty: float, shortest: int) -> list[int]:
     best = np.full(n + 1, np.inf)
     best[0] = -penalty
     previous = np.zeros(n + 1, dtype=int)
-    candidates = np.array([0])
+    candidates, leaves = np.array([0]), np.array([n + 1])
     for end in range(shortest, n + 1):
         if end - shortest > 0 and np.isfinite(best[end - shortest]):
-            candidates = np.append(candidates, end - shortest)
+            candidates, leaves = np.append(candidates, end - shortest), np.append(leaves, n + 1)
         cost = best[candidates] + sums.misfit(candidates, np.full(len(candidates), end))
         least = int(np.argmin(cost))
         best[end] = cost[least] + penalty
         previous[end] = candidates[least]
-        candidates = candidates[cost <= best[end]]
+        # What loses against a cut at `end` may still win until a segment from there is long enough.
+        leaves = np.where(cost > best[end], np.minimum(leaves, end + shortest), leaves)
+        candidates, leaves = candidates[leaves > end + 1], leaves[leaves > end + 1]
     starts, at = [], n
     while previous[at] > 0:
         at = int(previous[at])

@@ -132,3 +132,23 @@ def test_wrong_words_are_refused():
         change_points(series(np.zeros(10)), shortest=1)
     with pytest.raises(DimensionError, match="needs dimension 'frame' or 'record'"):
         change_points(xr.DataArray(np.zeros(4), dims="q", name="a"))
+
+
+def test_the_partition_is_the_best_of_all():
+    """Every way to cut a short series, tried one by one; hardest where a segment is as short as it may be."""
+    from itertools import combinations, pairwise
+
+    from batlab.curves.segments import Sums, partition
+
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        n, shortest, penalty = 14, 3, float(rng.choice([2, 6, 12]))
+        y = rng.normal(size=n) + np.cumsum((rng.random(n) < 0.3) * rng.normal(0, 8, n))
+        sums = Sums(np.arange(float(n)), y, np.ones(n), False)
+
+        def total(cuts, sums=sums, n=n, penalty=penalty):
+            return sum(float(sums.misfit(a, b)) for a, b in pairwise([0, *cuts, n])) + penalty * len(cuts)
+
+        ways = (cuts for number in range(5) for cuts in combinations(range(shortest, n - shortest + 1), number))
+        least = min(total(cuts) for cuts in ways if all(b - a >= shortest for a, b in pairwise(cuts)))
+        assert total(partition(sums, n, penalty, shortest)) == pytest.approx(least, abs=1e-9), seed
