@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from getpass import getuser
 from numbers import Integral, Real
 from typing import Any
@@ -22,7 +23,7 @@ EDITABLE = ("frames", "axis_range", "category", "mechanism", "confidence", "text
 LONGEST_TEXT = 100_000  # characters; a mark is a remark, not a file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Mark:
     """One version of one mark.
 
@@ -63,6 +64,39 @@ class Mark:
     confidence: float
     text: str = ""
     is_retired: bool = False
+
+    def __repr__(self) -> str:
+        told = f"{self.where}; {self.category}: {self.mechanism!r}, confidence {self.confidence:g}, by {self.author}"
+        return f"Mark({told}, {self.when}, id {self.id[:8]} version {self.version}{', retired' * self.is_retired})"
+
+    def _repr_html_(self) -> str:
+        """Return the mark as a small table for notebooks; whatever a person wrote is escaped."""
+        rows = {
+            "where": self.where,
+            "what": f"{self.mechanism} ({self.category})",
+            "confidence": f"{self.confidence:g}",
+            "why": self.text,
+            "who": f"{self.author}, {self.when}",
+            "mark": f"{self.id}, version {self.version}{', retired' * self.is_retired}",
+        }
+        style = "text-align:left;max-width:60em;white-space:pre-wrap;overflow-wrap:anywhere"
+        cells = (f'<tr><th style="{style}">{name}</th><td style="{style}">{html.escape(value)}</td></tr>'
+                 for name, value in rows.items() if value)  # fmt: skip
+        return f"<table>{''.join(cells)}</table>"
+
+    @property
+    def where(self) -> str:
+        """Frames and range as words: ``"frames 45 to 52, q 1.3 to 1.36 1/angstrom"``."""
+        first, last = self.frames
+        words = f"frame {first}" if first == last else f"frames {first} to {last}"
+        if self.axis_range is None:
+            return words
+        return f"{words}, {self.axis} {self.axis_range[0]:.6g} to {self.axis_range[1]:.6g} {self.axis_units}"
+
+    @property
+    def when(self) -> str:
+        """The time of this version to the second, UTC."""
+        return f"{self.created.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def place(series: xr.Dataset | xr.DataArray | str, frames: Any, axis_range: Any) -> dict[str, Any]:

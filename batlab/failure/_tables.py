@@ -37,12 +37,14 @@ marks = sa.Table(
     sa.Column("is_retired", sa.Boolean, nullable=False),
     sa.UniqueConstraint("id", "version", name="batlab_marks_once"),
 )
-for verb in ("UPDATE", "DELETE"):
+# SQLite's REPLACE deletes without asking the trigger on DELETE, so an INSERT over a row is refused too.
+OVER_A_ROW = "WHEN EXISTS (SELECT 1 FROM batlab_marks WHERE row = NEW.row OR (id = NEW.id AND version = NEW.version)) "
+for verb, condition in (("UPDATE", ""), ("DELETE", ""), ("INSERT", OVER_A_ROW)):
     event.listen(
         marks,
         "after_create",
         sa.DDL(
-            f"CREATE TRIGGER batlab_marks_no_{verb.lower()} BEFORE {verb} ON batlab_marks "
+            f"CREATE TRIGGER batlab_marks_no_{verb.lower()} BEFORE {verb} ON batlab_marks {condition}"
             "BEGIN SELECT RAISE(ABORT, 'marks are never overwritten: an edit adds a version'); END"
         ).execute_if(dialect="sqlite"),
     )

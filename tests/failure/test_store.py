@@ -72,7 +72,17 @@ def test_a_retired_mark_is_kept_but_not_shown(store):
     assert not store.history(mark.id)[0].is_retired
 
 
-@pytest.mark.parametrize("statement", ["UPDATE batlab_marks SET confidence = 1", "DELETE FROM batlab_marks"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE batlab_marks SET confidence = 1",
+        "UPDATE OR REPLACE batlab_marks SET confidence = 1",
+        "DELETE FROM batlab_marks",
+        "REPLACE INTO batlab_marks SELECT * FROM batlab_marks",
+        "INSERT OR REPLACE INTO batlab_marks SELECT NULL, id, version, 'Eve', created, dataset, source, first_frame, "
+        "last_frame, axis, axis_low, axis_high, axis_units, category, mechanism, 0, text, is_retired FROM batlab_marks",
+    ],
+)
 def test_the_database_itself_refuses_to_overwrite(store, statement):
     mark = store.add("abc", author="Ada", frames=(0, 0), **FIELDS)
     connection = sqlite3.connect(store.path)
@@ -250,13 +260,16 @@ def test_a_network_file_system_is_told(tmp_path, monkeypatch):
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
 
 
-def _keep_marking(path: str, log: str) -> None:
-    """Add marks until killed; write down each one after it was acknowledged."""
-    store = Store(path)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    while True:
-        mark = store.add("abc", author=str(os.getpid()), frames=(0, 0), **FIELDS)
-        os.write(file, f"{mark.id}\n".encode())
+# Text, because a process that starts anew cannot import a test module under every import mode of pytest.
+KEEP_MARKING = """
+import os
+from batlab.failure import Store
+store = Store(path)
+file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+while True:
+    mark = store.add("abc", author=str(os.getpid()), frames=(0, 0), **fields)
+    os.write(file, f"{mark.id}\\n".encode())
+"""
 
 
 def test_an_acknowledged_mark_survives_sigkill(tmp_path):
@@ -265,7 +278,8 @@ def test_an_acknowledged_mark_survives_sigkill(tmp_path):
     logs = []
     for number, n_acknowledged in enumerate((10, 25, 60)):
         logs += (now := [tmp_path / f"{number}-{worker}.log" for worker in range(3)])
-        workers = [context.Process(target=_keep_marking, args=(str(path), str(log)), daemon=True) for log in now]
+        given = [{"path": str(path), "log": str(log), "fields": FIELDS} for log in now]
+        workers = [context.Process(target=exec, args=(KEEP_MARKING, names), daemon=True) for names in given]
         for worker in workers:
             worker.start()
         while sum(log.read_bytes().count(b"\n") for log in now if log.exists()) < n_acknowledged:
