@@ -11,6 +11,17 @@ from batlab.figures.marks import add_marks
 from batlab.figures.pattern import pattern
 from batlab.figures.pixels import map_image
 from batlab.figures.style import phase_colour
-from batlab.figures.track import quantities, track
+from batlab.figures.track import distinct, quantities, track
 
-__all__ = ["add_marks", "cycling", "events", "heat_map", "map_image", "pattern", "phase_colour", "quantities", "track"]
+__all__ = [
+    "add_marks",
+    "cycling",
+    "distinct",
+    "events",
+    "heat_map",
+    "map_image",
+    "pattern",
+    "phase_colour",
+    "quantities",
+    "track",
+]

@@ -74,14 +74,20 @@ def event_columns(table: xr.Dataset, frames: tuple[float, float] | None = None) 
     known = onset[np.isfinite(onset)]
     low, high = frames or ((known.min(), known.max()) if known.size else (0.0, 1.0))
     is_late = onset > (low + high) / 2
-    words = table["what"].values.astype(str) if "what" in table else np.full(onset.shape, "event")
+    words = [", ".join(filter(None, told)) for told in zip(*_words(table), strict=True)]
     return {
         "onset": onset,
         "low": column("onset_low"),
         "high": column("onset_high"),
         "sure": column("confidence"),
-        "what": words,
+        "what": np.array(words, dtype=str),
         "side": np.where(is_late, "right", "left"),
         "gap": np.where(is_late, -9.0, 9.0),
         "row": np.arange(onset.size, dtype=float),
     }
+
+
+def _words(table: xr.Dataset) -> list[list[str]]:
+    """Return what the events are called and of which kind they are."""
+    told = [[str(word).replace("_", " ") for word in table[name].values] for name in ("what", "kind") if name in table]
+    return told or [["event"] * table.sizes["event"]]

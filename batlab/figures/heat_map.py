@@ -116,7 +116,6 @@ def map_palette(signed: bool) -> list[str]:
 def image_columns(image: MapImage) -> dict[str, list[Any]]:
     """Return an image as the columns of a Bokeh source."""
     bottom, top = image.scale.ends()
-    signed_unit = max(abs(image.scale.low), abs(image.scale.high)) / 1000 if image.scale.signed else 0.0
     return {
         "image": [image.pixels],
         "x": [image.left],
@@ -126,7 +125,7 @@ def image_columns(image: MapImage) -> dict[str, list[Any]]:
         "scale": [image.scale.name],
         "bottom_position": [bottom],
         "top_position": [top],
-        "unit": [signed_unit],
+        "unit": [image.scale.unit if image.scale.signed else 0.0],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from batlab.figures.style import SELECTION
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
+
+LONGEST = 60  # characters a line under the mouse: a longer one would cover the map
 
 
 def add_marks(plot: figure, series: xr.Dataset, marks: Iterable[Any]) -> figure:
@@ -70,8 +73,9 @@ def mark_columns(series: xr.Dataset, marks: Iterable[Any]) -> dict[str, list[Any
     }
     for number, mark in enumerate(marks, 1):
         low, high = mark.axis_range or (edges[0], edges[-1])
-        values = (float(low), float(high), mark.frames[0] - 0.5, mark.frames[1] + 0.5, str(number), mark.mechanism,
-                  mark.category, mark.confidence, mark.author, mark.text)  # fmt: skip
+        mechanism, text = (shorten(words, LONGEST, placeholder=" …") for words in (mark.mechanism, mark.text))
+        values = (float(low), float(high), mark.frames[0] - 0.5, mark.frames[1] + 0.5, str(number), mechanism,
+                  mark.category, mark.confidence, mark.author, text)  # fmt: skip
         for name, value in zip(columns, values, strict=True):
             columns[name].append(value)
     return columns

@@ -65,7 +65,7 @@ def map_image(
     scale
         ``"linear"``, ``"sqrt"`` or ``"log"``.
     limits
-        Intensities of the first and last colour; by default the 1st and 99.5th percentile of the whole series.
+        Intensities of the first and last colour; by default the 1st and 98th percentile of the whole series.
     reference
         A frame whose pattern is subtracted from every other.
 
@@ -118,7 +118,7 @@ def automatic_limits(series: xr.Dataset, reference: int | None = None) -> tuple[
         # Frames equal to the reference would pull a percentile to zero, so the greatest difference bounds it below.
         size = float(np.percentile(np.abs(known), 99.5)) or float(np.abs(known).max()) or 1.0
         return -size, size
-    low, high = (float(value) for value in np.percentile(known, [1, 99.5]))
+    low, high = (float(value) for value in np.percentile(known, [1, 98]))
     return (low, high) if low < high else (low, low + (abs(low) or 1.0))
 
 

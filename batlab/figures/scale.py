@@ -18,7 +18,7 @@ class Scale:
     """Intensity to position and back.
 
     A signed scale (differences) is symmetric about zero; its logarithm is sign(v) log10(1 + |v| / u) with u a
-    thousandth of the upper limit.
+    hundredth of the upper limit: less would show mostly noise.
     """
 
     name: str
@@ -38,6 +38,11 @@ class Scale:
             raise ValueError(f"a logarithmic scale needs a positive upper limit, got {self.high:g}")
         return self.low if self.low > 0 else self.high / DECADES
 
+    @property
+    def unit(self) -> float:
+        """The difference around which a signed logarithm bends."""
+        return max(abs(self.low), abs(self.high)) / 100
+
     def forward(self, values: np.ndarray | float) -> np.ndarray:
         """Return the positions of `values`; NaN stays NaN."""
         array = np.asarray(values, dtype=float)
@@ -46,7 +51,7 @@ class Scale:
         if self.name == "sqrt":
             return np.sign(array) * np.sqrt(np.abs(array))
         if self.signed:
-            return np.sign(array) * np.log10(1 + np.abs(array) / (max(abs(self.low), abs(self.high)) / 1000))
+            return np.sign(array) * np.log10(1 + np.abs(array) / self.unit)
         return np.log10(np.maximum(array, self.floor))
 
     def ends(self) -> tuple[float, float]:
@@ -82,8 +87,7 @@ class Scale:
         if self.name == "sqrt":
             return np.sign(array) * array**2
         if self.signed:
-            unit = max(abs(self.low), abs(self.high)) / 1000
-            return np.sign(array) * (10 ** np.abs(array) - 1) * unit
+            return np.sign(array) * (10 ** np.abs(array) - 1) * self.unit
         return 10**array
 
 

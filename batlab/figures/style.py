@@ -32,6 +32,7 @@ SYMBOLS = {
     "eta": "η",
     "fwhm": "width",
     "chi2_reduced": "reduced χ²",
+    "intensity": "intensity",
     "voltage": "voltage",
     "current": "current",
     "capacity": "capacity",
@@ -86,7 +87,7 @@ def axis_label(variable: xr.DataArray) -> str:
     """
     name = str(variable.name)
     words = SYMBOLS.get(name) or str(variable.attrs.get("long_name") or name).replace("_", " ")
-    sign = unit_sign(str(variable.attrs.get("units", "1")))
+    sign = unit_sign(str(variable.attrs.get("units", "1"))) or ("arb. u." if name == "intensity" else "")
     return f"{words} ({sign})" if sign else words
 
 

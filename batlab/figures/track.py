@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from batlab.figures.style import COLOURS, CURSOR, axis_label, blank, readable
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
+
+
+TRACK_COLUMNS = ("frame", "place", "value", "low", "high", "value_text", "sigma_text")
 
 
 def track(
@@ -75,7 +79,7 @@ def track(
     plot = blank(size, *(labels if upright else labels[::-1]), **more)
     source = ColumnDataSource(data=track_columns(table, name, peak, against), name="track_data")
     draw_track(plot, source, upright)
-    add_hover(plot, labels)
+    add_hover(plot, labels[0])
     plot.add_layout(
         Span(
             location=cursor,
@@ -139,6 +143,31 @@ def quantities(table: xr.Dataset) -> dict[str, tuple[str, int | None]]:
     return found
 
 
+def distinct(table: xr.Dataset, names: Sequence[str]) -> list[str]:
+    """Leave out what repeats an earlier quantity of the same unit: b and c of a cubic cell.
+
+    Examples
+    --------
+    >>> from batlab.schema import quantity
+    >>> cells = xr.Dataset({name: quantity("frame", [value], "angstrom", name) for name, value in
+    ...                     (("a", 4.0), ("b", 4.0), ("c", 5.0))})
+    >>> distinct(cells, ["a", "b", "c"])
+    ['a', 'c']
+    """
+
+    def repeats(one: xr.DataArray, other: xr.DataArray) -> bool:
+        if one.dtype.kind not in "iuf" or other.dtype.kind not in "iuf" or one.dims != other.dims:
+            return False
+        same_unit = one.attrs.get("units") == other.attrs.get("units")
+        return same_unit and np.allclose(one.values, other.values, rtol=1e-9, atol=0, equal_nan=True)
+
+    kept: list[str] = []
+    for name in names:
+        if not any(repeats(table[name], table[one]) for one in kept):
+            kept.append(name)
+    return kept
+
+
 def peak_name(table: xr.Dataset, position: int) -> str:
     """Return a peak's phase and indices, or its number."""
     hkl = str(table["hkl"].values[position]) if "hkl" in table.coords else ""
@@ -150,7 +179,7 @@ def peak_name(table: xr.Dataset, position: int) -> str:
 def track_columns(
     table: xr.Dataset, name: str, peak: int | None = None, against: str = "frame"
 ) -> dict[str, np.ndarray]:
-    """Return frame, value and the ends of the 1 σ bars as columns."""
+    """Return frame, value, the ends of the 1 σ bars, and value and σ as text, as columns."""
     values = one_number(table, name, peak)
     factor = readable(values)[0]
     value = np.asarray(values.values, dtype=float) * factor
@@ -165,6 +194,8 @@ def track_columns(
         "value": value,
         "low": value - sigma,
         "high": value + sigma,
+        "value_text": np.array([f"{one:.7g}" for one in value], dtype=str),
+        "sigma_text": np.array([f"{one:.2g}" if np.isfinite(one) else "unknown" for one in sigma], dtype=str),
     }
 
 
@@ -179,9 +210,14 @@ def draw_track(plot: figure, source: object, upright: bool, colour: str = COLOUR
     plot.scatter(x, y, source=source, size=4, fill_color=colour, line_color=None, name="track_points")
 
 
-def add_hover(plot: figure, labels: tuple[str, str]) -> None:
-    """Tell frame, value and bar of the point under the mouse."""
+def add_hover(plot: figure, label: str) -> None:
+    """Tell frame, value and σ of the point under the mouse."""
     from bokeh.models import HoverTool
 
-    tips = [("frame", "@frame{0}"), (labels[0], "@value{0.00000}"), ("± 1 σ", "@low{0.00000} to @high{0.00000}")]
-    plot.add_tools(HoverTool(tooltips=tips, renderers=[plot.select_one({"name": "track_points"})], name="track_hover"))
+    points = plot.select_one({"name": "track_points"})
+    plot.add_tools(HoverTool(tooltips=hover_tips(label), renderers=[points], name="track_hover"))
+
+
+def hover_tips(label: str) -> list[tuple[str, str]]:
+    """Return what stands under the mouse at a point of a quantity called `label`."""
+    return [("frame", "@frame{0}"), (label, "@value_text"), ("1 σ", "@sigma_text")]

@@ -38,6 +38,20 @@ def with_sigma(value: float, sigma: float = math.nan, units: str = "1") -> str:
     return f"{text}{_times(power)}{unit}"
 
 
+def between(value: float, low: float, high: float) -> str:
+    """Return a value and its confidence limits, to a tenth of their distance.
+
+    >>> between(46.875, 45.625, 48.0)
+    '46.9 (45.6 to 48.0)'
+    """
+    if not all(map(math.isfinite, (value, low, high))):
+        return _plain(value) if math.isfinite(value) else NOTHING
+    if not low < high:
+        return f"{_plain(value)} (limits not known)"
+    digits = max(0, 1 - math.floor(math.log10(high - low)))
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
 def _bracketed(value: float, sigma: float) -> str:
     place = math.floor(math.log10(sigma))
     first = sigma / 10.0**place

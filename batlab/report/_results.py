@@ -10,7 +10,18 @@ import xarray as xr
 
 from batlab import figures
 from batlab.figures.style import axis_label, unit_sign
-from batlab.report._numbers import NOTHING, cell_text, column_text, duration, header, measure, moment, with_sigma
+from batlab.figures.track import rescaled
+from batlab.report._numbers import (
+    NOTHING,
+    between,
+    cell_text,
+    column_text,
+    duration,
+    header,
+    measure,
+    moment,
+    with_sigma,
+)
 from batlab.report._sections import Section, Table, frame_number, known, one_number_a_frame, rows_to_show
 
 WIDTH = 720  # pixels inside the axes: fits a portrait page and a 1280-pixel screen
@@ -52,7 +63,7 @@ def cells(table: xr.Dataset) -> Section:
     phase = str(table.attrs.get("phase", ""))
     section = track(table)
     section.title = f"Unit cell of {phase}" if phase else "Unit cell"
-    edges = _distinct(table, [name for name in ("a", "b", "c") if name in table])
+    edges = figures.distinct(table, [name for name in ("a", "b", "c") if name in table])
     told = [text for name in edges if (text := _range(table, name))]
     section.summary = f"{phase + ': ' if phase else ''}{'; '.join(told)}" if told else ""
     return section
@@ -60,7 +71,7 @@ def cells(table: xr.Dataset) -> Section:
 
 def track(table: xr.Dataset) -> Section:
     """Return figures and tables of quantities that are one number a frame."""
-    names = _distinct(table, list(one_number_a_frame(table)))
+    names = figures.distinct(table, list(one_number_a_frame(table)))
     certain = [name for name in names if f"{name}_sigma" in table] or names
     drawn = [name for name in certain if _changes(table[name])][:MOST_TRACKS]
     plots = [(_caption(table, name), figures.track(table, name, size=(WIDTH, 180))) for name in drawn]
@@ -104,11 +115,10 @@ def events(table: xr.Dataset) -> Section:
 
 
 def _with_limits(table: xr.Dataset, name: str) -> list[str]:
-    texts = column_text(table, name)
     if f"{name}_low" not in table or f"{name}_high" not in table:
-        return texts
-    low, high = (column_text(table, f"{name}_{end}") for end in ("low", "high"))
-    return [f"{text} ({one} to {other})" for text, one, other in zip(texts, low, high, strict=True)]
+        return [text.replace("_", " ") for text in column_text(table, name)]
+    ends = (np.asarray(table[f"{name}{end}"].values, dtype=float) for end in ("", "_low", "_high"))
+    return [between(*numbers) for numbers in zip(*ends, strict=True)]
 
 
 def record(table: xr.Dataset) -> Section:
@@ -118,6 +128,7 @@ def record(table: xr.Dataset) -> Section:
         parts.append(f"over {duration(float(np.ptp(table['test_time'].values)))}" if table.sizes["record"] else "")
     section = Section("Electrochemistry", f"{' '.join(filter(None, parts))}.{_when(table)}")
     names = [name for name in ("voltage", "current", "capacity") if name in table and known(table[name]).size]
+    table = table.assign({name: rescaled(table[name]) for name in names})
     rows = [[header(table[name]), *(cell_text(table, name, record=at) for at in _ends(table[name]))] for name in names]
     section.tables.append(Table("Range", ["quantity", "first", "smallest", "largest", "last"], rows))
     if names:
@@ -231,6 +242,8 @@ def _range(table: xr.Dataset, name: str) -> str:
 def _extremes(table: xr.Dataset, name: str) -> list[str]:
     if not known(table[name]).size:
         return [header(table[name]), *[NOTHING] * 7]
+    if not _changes(table[name]):
+        return [header(table[name]), cell_text(table, name, frame=_ends(table[name])[0]), "constant", *[""] * 5]
     first, low, high, last = _ends(table[name])
     sigma = table.get(f"{name}_sigma")
     middle = with_sigma(float(f"{float(sigma.median()):.2g}")) if sigma is not None else NOTHING
@@ -242,15 +255,6 @@ def _extremes(table: xr.Dataset, name: str) -> list[str]:
 def _caption(table: xr.Dataset, name: str) -> str:
     words = str(table[name].attrs.get("long_name") or name)
     return words + ("; bars show 1 σ" if f"{name}_sigma" in table else "")
-
-
-def _distinct(table: xr.Dataset, names: list[str]) -> list[str]:
-    """Leave out what repeats an earlier quantity: b and c of a cubic cell."""
-    kept: list[str] = []
-    for name in names:
-        if not any(np.array_equal(table[name].values, table[one].values, equal_nan=True) for one in kept):
-            kept.append(name)
-    return kept
 
 
 def _changes(values: xr.DataArray) -> bool:

@@ -84,7 +84,7 @@ def write(
 
 
 def _summary(sections: Sequence[Section]) -> str:
-    text = ". ".join(section.summary for section in sections if section.summary)
+    text = ".\n".join(section.summary for section in sections if section.summary)
     return f"{text}." if text else "No numbers could be determined."
 
 

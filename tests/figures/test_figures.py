@@ -214,7 +214,7 @@ def test_track_needs_to_know_which_peak(series):
 def test_cycling_over_frames_and_over_hours(series):
     plot = figures.cycling(series)
     assert [axis.axis_label for axis in plot.yaxis] == ["voltage (V)", "current (µA)"]
-    np.testing.assert_allclose(_data(plot, "current_line")["y"], 0.039)
+    np.testing.assert_allclose(_data(plot, "current_line")["y"], 39.0)
     record = xr.Dataset(
         {"voltage": quantity("record", np.full(9000, 3.7), "V", "voltage")},
         {"record": quantity("record", np.arange(9000), "1", "record"),

@@ -45,7 +45,7 @@ def test_everything_is_in_it(tmp_path, experiment, store, read_page):
         "2 peaks followed",
         "1 mark by Bob",
         "2026-03-01 10:00:00 UTC to 2026-03-01 10:29:00 UTC",
-        "20 (19 to 21)",  # the event, with its limits
+        "20.0 (19.0 to 21.0)",  # the event, with its limits
         "565.61(8)",  # 8.27³ Å³ with 1 σ of 0.08
         "2 2 0",
         "90 %",
