@@ -221,7 +221,10 @@ class CycleExplorer:
     def code(self) -> str:
         """Return the lines of Python that draw what is on the screen."""
         marks = bool(self.marking.marks)
-        return script(self.measurement, self.state, names_in_use(**self._given), has_marks=marks)
+        tracks = self._given["tracks"]
+        members = () if tracks is None or isinstance(tracks, xr.Dataset) else tracks
+        roles = {**self._given, **{f"tracks[{number}]": table for number, table in enumerate(members)}}
+        return script(self.measurement, self.state, names_in_use(roles), has_marks=marks)
 
     def close(self) -> None:
         """Take the dashboard off the page and let go of its data."""

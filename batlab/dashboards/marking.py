@@ -51,6 +51,7 @@ class Marking:
         self.clear.on_click(lambda _button: self._change(region=None))
         self.save.on_click(lambda _button: self.add())
         self.chosen.observe(lambda event: self._go(event["new"]), "value")
+        self.widget.observe(lambda _event: self._look(), "selected_index")
 
     def _compose(self) -> w.Tab:
         form = w.VBox(
@@ -73,6 +74,11 @@ class Marking:
     def is_code_open(self) -> bool:
         """Whether the script is on the screen."""
         return self.widget.selected_index == 2
+
+    def _look(self) -> None:
+        """Read the store when its tab opens: marks are made elsewhere too."""
+        if self.widget.selected_index == 1 and self.measurement is not None:
+            self.refresh()
 
     def load(self, measurement: Measurement, store: Any, author: str) -> None:
         """Take another series or store."""
@@ -122,9 +128,11 @@ class Marking:
             self.told.value = f'<span style="color:#B00020">{html.escape(str(error))}</span>'
             self.told.tooltip = str(error)
             raise
-        self.told.value = f"kept as mark {len(self.marks) + 1} by {html.escape(mark.author)}"
         self.text.value = ""
         self.refresh()
+        number = [one.id for one in self.marks].index(mark.id) + 1
+        self.told.value = f"kept as mark {number} by {html.escape(mark.author)}"
+        self._change(region=None)  # a second click must not make a second mark
         return mark
 
     def _add(self) -> Any:
@@ -161,7 +169,9 @@ def listing(marks: list[Any]) -> str:
     rows = []
     for number, mark in enumerate(marks, 1):
         words = (str(number), _frames(mark.frames), mark.mechanism, f"{mark.confidence:.2f}", mark.author, mark.text)
-        rows.append("<tr>" + "".join(f"<td>{html.escape(word)}</td>" for word in words) + "</tr>")
+        rows.append(
+            "<tr>" + "".join(f"<td style='vertical-align:top'>{html.escape(word)}</td>" for word in words) + "</tr>"
+        )
     head = "".join(f"<th>{word}</th>" for word in ("", "where", "mechanism", "sure", "by", "words"))
     style = "font-size:12px;line-height:16px;border-spacing:6px 1px;text-align:left"
     return f'<table style="{style}"><tr>{head}</tr>{"".join(rows)}</table>'

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import DimensionError
-from batlab.figures import quantities
+from batlab.figures import distinct, quantities
 from batlab.figures.pixels import pattern_axis, point_edges
 from batlab.schema import check, require
 
@@ -104,7 +104,10 @@ def _choices(series: xr.Dataset, tables: tuple[xr.Dataset, ...], *, single: bool
     found: dict[str, Quantity] = {}
     named = [(series, "series"), *((t, "tracks" if single else f"tracks[{i}]") for i, t in enumerate(tables))]
     for table, expression in named:
+        kept = distinct(table, [str(name) for name in table.data_vars if table[name].dims == ("frame",)])
         for label, (name, peak) in quantities(table).items():
+            if peak is None and name not in kept:
+                continue
             unique, number = label, 2
             while unique in found:
                 unique, number = f"{label} ({number})", number + 1

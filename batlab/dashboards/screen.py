@@ -31,7 +31,7 @@ from batlab.figures.marks import mark_columns
 from batlab.figures.pattern import frame_column, frame_title, pattern_ends, pattern_scale, pattern_ticks
 from batlab.figures.scale import Scale
 from batlab.figures.style import SELECTION, axis_label, set_ticks
-from batlab.figures.track import one_number, rescaled, track_columns
+from batlab.figures.track import TRACK_COLUMNS, hover_tips, one_number, rescaled, track_columns
 
 LEFT = 92  # pixels beside map and pattern: tool bar, ticks and label of the frame axis
 
@@ -70,11 +70,12 @@ class Screen:
 
         panel = blank(PANEL_SIZE, "", "", margins=(8, 10, 44, 12), y_range=self.heat.y_range)
         panel.name = f"panel_{number + 1}"
-        empty: dict[str, Any] = {name: [] for name in ("frame", "place", "value", "low", "high")}
+        empty: dict[str, Any] = {name: [] for name in TRACK_COLUMNS}
         source = ColumnDataSource(data=empty, name=f"panel_data_{number + 1}")
         draw_track(panel, source, upright=True)
         panel.select_one({"name": "track_line"}).name = f"panel_line_{number + 1}"
-        add_hover(panel, ("value", "frame"))
+        add_hover(panel, "value")
+        panel.select_one({"name": "track_hover"}).name = f"panel_hover_{number + 1}"
         panel.add_layout(
             Span(dimension="width", visible=False, line_color=CURSOR, line_width=1.6, name=f"panel_cursor_{number + 1}")
         )
@@ -183,7 +184,9 @@ class Screen:
             self.part(f"panel_line_{number + 1}").data_source.data = track_columns(
                 chosen.table, chosen.name, chosen.peak
             )
-            panel.xaxis.axis_label = axis_label(rescaled(one_number(chosen.table, chosen.name, chosen.peak)))
+            label = axis_label(rescaled(one_number(chosen.table, chosen.name, chosen.peak)))
+            panel.xaxis.axis_label = label
+            self.part(f"panel_hover_{number + 1}").tooltips = hover_tips(label)
 
     def show_region(self, state: State) -> None:
         """Draw what is selected."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import xarray as xr
 
 from batlab.dashboards.measurement import Measurement
@@ -16,36 +18,52 @@ PATTERN_SIZE = (MAP_SIZE[0], 130)
 def script(measurement: Measurement, state: State, names: dict[str, str], *, has_marks: bool) -> str:
     """Return a script that draws the screen from ``series``, ``tracks`` and ``store``.
 
-    `names` tells what these three are called where the user works, if known.
+    `names` tells what these are called where the user works, if known; the members of a list of tracks too
+    (``"tracks[0]"``). What a figure does by itself is left out.
     """
     series = names.get("series", "series")
+    frames, points = (
+        None if shown == whole else tuple(map(_rounded, shown))
+        for shown, whole in zip((state.frames, state.axis_range), measurement.whole, strict=True)
+    )
+    look = {"axis_range": points, "scale": state.scale, "reference": state.reference}
+    upright = {"frame_axis": "y", "frames": frames, "cursor": state.frame, "size": PANEL_SIZE}
+    heat = {**look, "frames": frames, "limits": state.limits, "cursor": state.frame, "size": MAP_SIZE}
     lines = ["from bokeh.layouts import column, row", "", "import batlab as bl", "", *_told(measurement.given, series)]
-    places = f"scale={state.scale!r}, reference={state.reference!r}"
-    lines += [
-        f"heat = bl.figures.heat_map({series}, frames={state.frames!r}, axis_range={state.axis_range!r}, {places},",
-        f"                           limits={state.limits!r}, cursor={state.frame!r}, size={MAP_SIZE!r})",
-    ]
+    lines.append(f"heat = bl.figures.heat_map({series}, {_keywords(heat)})")
     if has_marks:
         store = names.get("store", "store")
         lines.append(f"bl.figures.add_marks(heat, {series}, {store}.marks({series}))")
-    lines += [
-        f"line = bl.figures.pattern({series}, {state.frame!r}, axis_range={state.axis_range!r}, {places},",
-        f"                          size={PATTERN_SIZE!r})",
-        "panels = [",
-    ]
+    lines += [f"line = bl.figures.pattern({series}, {state.frame!r}, {_keywords({**look, 'size': PATTERN_SIZE})})"]
+    lines.append("panels = [")
     for label in state.panels:
         quantity = measurement.choices[label]
-        table = quantity.expression.replace("tracks", names.get("tracks", "tracks"))
-        table = series if table == "series" else table
-        peak = "" if quantity.peak is None else f"peak={quantity.peak!r}, "
-        where = f"frame_axis='y', frames={state.frames!r}, cursor={state.frame!r}, size={PANEL_SIZE!r}"
-        lines.append(f"    bl.figures.track({table}, {quantity.name!r}, {peak}{where}),")
-    lines += ["]", "screen = column(row(heat, *panels), line)"]
+        table = names.get(quantity.expression) or _member(quantity.expression, names)
+        lines.append(
+            f"    bl.figures.track({table}, {quantity.name!r}, {_keywords({'peak': quantity.peak, **upright})}),"
+        )
+    lines += ["]", "screen = column(row(heat, *panels), line)", "bl.dashboards.show(screen)"]
     if state.region:
         first, last, low, high = state.region
-        part = f"frame=slice({first}, {last}), {measurement.axis}=slice({low!r}, {high!r})"
+        part = f"frame=slice({first}, {last}), {measurement.axis}=slice({_rounded(low)!r}, {_rounded(high)!r})"
         lines.append(f"region = {series}.sel({part})")
     return "\n".join(lines) + "\n"
+
+
+def _keywords(given: dict[str, Any]) -> str:
+    """Return keyword arguments as they stand in a call; None is what the figures take by themselves."""
+    return ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+
+
+def _rounded(value: float) -> float:
+    """Return a number without the digits that nobody can see: a millionth of a map's width is far below a pixel."""
+    return float(f"{value:.7g}")
+
+
+def _member(expression: str, names: dict[str, str]) -> str:
+    """Return a table's expression with the user's name for the list that holds it."""
+    role, bracket, rest = expression.partition("[")
+    return names.get(role, role) + bracket + rest
 
 
 def _told(series: xr.Dataset, name: str) -> list[str]:
@@ -55,7 +73,7 @@ def _told(series: xr.Dataset, name: str) -> list[str]:
     return told + [f"#   {line}" for line in str(series.attrs.get("history", "")).splitlines()]
 
 
-def names_in_use(**objects: object) -> dict[str, str]:
+def names_in_use(objects: dict[str, object]) -> dict[str, str]:
     """Return what `objects` are called in the notebook, where they have a public name there."""
     try:
         from IPython import get_ipython

@@ -144,9 +144,22 @@ def test_mark_reaches_the_store(explorer, tmp_path):
     assert "<script>" not in form.listing.value
     assert "&lt;script&gt;" in form.listing.value
     assert explorer.screen.source("mark_boxes").data["top"] == [8.5]
+    assert explorer.state.region is None
+    assert form.save.disabled  # a double click makes one mark
     explorer.state.frame = 50
     form.chosen.value = 1
     assert (explorer.state.frame, explorer.state.region) == (4, (4, 8, 1.9, 2.2))
+
+
+def test_marks_made_elsewhere_are_counted_and_shown(explorer):
+    explorer.store.add(explorer._given["series"], author="bob", frames=(1, 2), category="chemical",
+                       mechanism="dissolution", confidence=0.3)  # fmt: skip
+    explorer.marking.widget.selected_index = 1
+    assert "dissolution" in explorer.marking.listing.value
+    explorer.state.region = (4, 8, 1.9, 2.2)
+    explorer.marking.mechanism.value = "cracking"
+    explorer.marking.add()
+    assert explorer.marking.told.value.startswith("kept as mark 2")
 
 
 def test_a_mark_without_mechanism_is_refused_aloud(explorer):
@@ -190,6 +203,7 @@ def test_code_draws_the_same_screen(explorer, make):
     state.axis_range, state.region, state.limits = (1.6, 2.9), (3, 5, 2.0, 2.4), (-300.0, 300.0)
     explorer.marking.mechanism.value = "cracking"
     explorer.marking.add()
+    state.region = (3, 5, 2.0, 2.4)
     series = explorer._given["series"]
     names = {"series": series, "tracks": explorer._given["tracks"], "store": explorer.store}
     exec(explorer.code(), names)
