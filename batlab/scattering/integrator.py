@@ -3,64 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from batlab.errors import choose
 from batlab.io.poni import Geometry
 from batlab.scattering.frames import Stack, as_stack, pixel_image
 from batlab.scattering.geometry import as_geometry, check_shape, pixel_arrays, resolve_wavelength
 from batlab.scattering.plan import Plan, make_plan
 from batlab.scattering.series import integrate_series
-from batlab.scattering.units import two_theta_of
+from batlab.scattering.settings import Settings
 from batlab.schema import quantity, record
 
 AXES = {"q": ("1/angstrom", "scattering vector"), "two_theta": ("degree", "scattering angle")}
-MAX_BINS = 65535  # a pixel's bin is a 16-bit number
 # True only of frames, not of the patterns made from them.
 OF_FRAMES = ("overflow", "pixel_size_y", "pixel_size_x")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The keywords of `integrate`, checked."""
-
-    n_bins: int
-    unit: str = "q"
-    mask: Any = None
-    dark: Any = None
-    flat: Any = None
-    monitor: Any = None
-    polarization: float | None = 0.99
-    solid_angle: bool = True
-    error_model: str | None = "poisson"
-    split: str = "no"
-    q_range: tuple[float, float] | None = None
-    azimuth_range: tuple[float, float] | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.n_bins, bool) or int(self.n_bins) != self.n_bins or not 1 <= self.n_bins <= MAX_BINS:
-            raise ValueError(f"n_bins must be a whole number from 1 to {MAX_BINS}, got {self.n_bins!r}")
-        choose("unit", self.unit, AXES)
-        choose("error_model", self.error_model, ("poisson", None))
-        choose("solid_angle", self.solid_angle, (True, False))
-        if self.split != "no":
-            raise ValueError(f"split must be 'no', got {self.split!r}; pixel splitting is not built yet")
-        if self.polarization is not None and not -1 <= self.polarization <= 1:
-            raise ValueError(f"polarization must be -1 to 1 or None, got {self.polarization!r}")
-        _check_range("q_range", self.q_range, np.inf)
-        _check_range("azimuth_range", self.azimuth_range, 360)
-
-    @cached_property
-    def told(self) -> dict[str, Any]:
-        """What the history says: the keywords that were given, images and series by their hash."""
-        given = {item.name: getattr(self, item.name) for item in fields(self)}
-        changed = {item.name: given[item.name] for item in fields(self) if given[item.name] is not item.default}
-        return {name: _short(value) if np.ndim(value) else value for name, value in changed.items()}
 
 
 class Integrator:
@@ -120,9 +78,10 @@ class Integrator:
         """Return geometry and plan for these frames; the last plan is kept."""
         geometry = resolve_wavelength(self.geometry, stack.dataset.attrs.get("wavelength"))
         key = (stack.shape, geometry.wavelength, stack.mask is None)
-        if self._last is None or self._last[0] != key or not _same(self._last[1], stack.mask):
-            self._last = (key, stack.mask, self._build(geometry, stack))
-        return geometry, self._last[2]
+        last = self._last  # other threads may call the same integrator
+        if last is None or last[0] != key or not _same(last[1], stack.mask):
+            self._last = last = (key, stack.mask, self._build(geometry, stack))
+        return geometry, last[2]
 
     def _build(self, geometry: Geometry, stack: Stack) -> Plan:
         wish = self.settings
@@ -142,7 +101,7 @@ class Integrator:
             masks=[stack.mask],
             dark=dark,
             flat=flat,
-            limits=_limits(wish, geometry.wavelength),
+            limits=wish.limits(geometry.wavelength),
             azimuth_range=wish.azimuth_range,
         )
 
@@ -313,33 +272,3 @@ def _geometry_digest(geometry: Geometry) -> str:
 
 def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:
     return first is second or (first is not None and second is not None and np.array_equal(first, second))
-
-
-def _short(array: Any) -> Any:
-    values = np.asarray(array)
-    if values.size <= 8:
-        return values.tolist()
-    return f"{values.shape} sha256 {hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:12]}"
-
-
-def _check_range(name: str, limits: Any, widest: float) -> None:
-    if limits is None:
-        return
-    try:
-        low, high = (float(limit) for limit in limits)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be (low, high) or None, got {limits!r}") from None
-    if not (np.isfinite([low, high]).all() and 0 < high - low <= widest):
-        raise ValueError(f"{name} must be (low, high) with low < high, at most {widest:g} apart, got {limits!r}")
-
-
-def _limits(wish: Settings, wavelength: float | None) -> tuple[float, float] | None:
-    """Return the range on the result's axis."""
-    if wish.q_range is None or wish.unit == "q":
-        return wish.q_range
-    if wavelength is None:
-        raise ValueError("q_range needs a wavelength, which neither geometry nor frames state")
-    low, high = two_theta_of(np.asarray(wish.q_range, float), wavelength)
-    if not np.isfinite([low, high]).all():
-        raise ValueError(f"q_range {wish.q_range} goes beyond 4π/λ = {4 * np.pi / wavelength:g} 1/angstrom")
-    return float(low), float(high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any, cast
 from uuid import uuid4
@@ -112,7 +113,12 @@ def _run_lazy(stack: Stack, plan: Plan, monitor: np.ndarray | None, sink: Sink) 
     # Threads of dask and of the kernel do not multiply: a few large chunks share them out inside the kernel.
     inner = max(1, n_threads // len(frames))
 
-    with _progress(len(data)) as bar, dask.config.set(scheduler="threads", num_workers=n_threads):
+    # A pool of our own: dask keeps its pools, and the threads of a kept one do not outlive a fork.
+    with (
+        _progress(len(data)) as bar,
+        ThreadPoolExecutor(n_threads) as pool,
+        dask.config.set(scheduler="threads", pool=pool),
+    ):
         lock = Lock()
 
         def work(pixels: np.ndarray, *others: np.ndarray) -> np.ndarray:
