@@ -14,6 +14,8 @@ from batlab.curves.scale import from_scale, to_scale
 
 # Cells differ from their published ones by less than this (relative, in d) before a series begins.
 CELL_TOLERANCE = 0.008
+WIDTH_ROUNDS = 4  # at most, of finding the width
+SEEN = 5.0  # sigma of the matched filter
 
 
 def first_frames(intensity: np.ndarray, noise: Noise, most: int = 5) -> tuple[np.ndarray, Noise] | None:
@@ -43,9 +45,13 @@ def typical_width(x: np.ndarray, mean: np.ndarray, noise: Noise, seeds: Seeds, s
     if not seen.any():
         return float(min(10.0, widths[-1]) * step)
     best, height = widths[top.argmax(axis=0)[seen]], strength.max(axis=0)[seen]
-    order = np.argsort(best)
-    share = np.cumsum(np.minimum(height[order], 100.0))
-    return float(best[order][np.searchsorted(share, 0.5 * share[-1])] * step)
+    return _median(best, np.minimum(height, 100.0)) * float(step)
+
+
+def _median(values: np.ndarray, weight: np.ndarray) -> float:
+    order = np.argsort(values, kind="stable")
+    share = np.cumsum(weight[order])
+    return float(values[order][np.searchsorted(share, 0.5 * share[-1])])
 
 
 def strongest(
@@ -64,29 +70,46 @@ def first_positions(
     """Return where each peak is expected in the first frame and how far around it may lie.
 
     The lines of one phase are first moved together, by the factor in d that fits the pattern best: a line that is
-    weak or next to another's is found by its strong kin.
+    weak or next to another's is found by its strong kin. The phase with most light comes first, and what it explains
+    is no longer there for the others: a phase that is not there stays where it was published.
     """
     step = (x[-1] - x[0]) / (len(x) - 1)
     strengths = np.maximum(significance_map(mean, noise, width / step)[0], 0.0)
     position, reach = seeds.position.copy(), search.copy()
-    for phase in set(seeds.phase) - {""}:
-        kin = seeds.phase == phase
-        known = to_scale(seeds.position[kin], axis)
-        widest = np.max(to_scale(seeds.position[kin] + search[kin], axis) / known - 1.0)
-        span = min(CELL_TOLERANCE, widest)
-        fine = 0.25 * width / np.max(seeds.position[kin] if axis == "q" else 2 * np.degrees(np.tan(np.arcsin(known))))
-        factors = 1.0 + np.linspace(-span, span, 2 * int(np.ceil(span / fine)) + 1)
-        weight = np.sqrt(seeds.weight[kin])
-        scores = []
-        for factor in factors:
-            there = from_scale(np.minimum(known * factor, 1.0 if axis != "q" else np.inf), axis)
-            scores.append(
-                float((weight * np.sqrt(np.interp(there, x, strengths))).sum()) * (1 - 1e-3 * abs(factor - 1) / span)
-            )
-        best = factors[int(np.argmax(scores))]
-        position[kin] = from_scale(np.minimum(known * best, 1.0 if axis != "q" else np.inf), axis)
+    phases = {name: np.flatnonzero(seeds.phase == name) for name in dict.fromkeys(seeds.phase) if name}
+    while phases:
+        found = {name: _common_factor(x, strengths, seeds, kin, width, search, axis) for name, kin in phases.items()}
+        best = max(found, key=lambda name: found[name][1])
+        kin, factor = phases.pop(best), found[best][0]
+        there = _scaled(to_scale(seeds.position[kin], axis), factor, axis)
+        seen = np.interp(there, x, strengths) > SEEN
+        if seeds.weight[kin][seen].sum() > 0.3 * seeds.weight[kin].sum():
+            position[kin] = there
+            for place in there[seen]:
+                strengths[np.abs(x - place) < width] = 0.0
         reach[kin] = np.minimum(reach[kin], 2.0 * width)
     return position, reach
+
+
+def _scaled(known: np.ndarray, factor: float, axis: str) -> np.ndarray:
+    return from_scale(np.minimum(known * factor, 1.0 if axis != "q" else np.inf), axis)
+
+
+def _common_factor(
+    x: np.ndarray, strengths: np.ndarray, seeds: Seeds, kin: np.ndarray, width: float, search: np.ndarray, axis: str
+) -> tuple[float, float]:
+    """Return the factor in 1/d that puts the lines of a phase where most of the light is, and how much that is."""
+    known = to_scale(seeds.position[kin], axis)
+    widest = np.max(to_scale(seeds.position[kin] + search[kin], axis) / known - 1.0)
+    span = min(CELL_TOLERANCE, widest)
+    fine = 0.25 * width / np.max(seeds.position[kin] if axis == "q" else 2 * np.degrees(np.tan(np.arcsin(known))))
+    factors = 1.0 + np.linspace(-span, span, 2 * int(np.ceil(span / fine)) + 1)
+    weight = np.sqrt(seeds.weight[kin])
+    scores = []
+    for factor in factors:
+        light = np.interp(_scaled(known, factor, axis), x, strengths)
+        scores.append(float((weight * np.sqrt(light)).sum()) * (1 - 1e-3 * abs(factor - 1) / span))
+    return factors[int(np.argmax(scores))], max(scores)
 
 
 def first_fit(
@@ -99,15 +122,16 @@ def first_fit(
     refine: bool,
 ) -> tuple[Setting, Expected]:
     """Return the setting, with the width that a first fit finds if `refine`, and where peaks are expected."""
+    for _ in range(WIDTH_ROUNDS if refine else 0):
+        position, reach = first_positions(x, mean, noise, seeds, setting.width, search, setting.axis)
+        fits, status = follow(x, mean, noise, Expected(seeds, position, reach, setting), setting)[:2]
+        sure = (status[0] <= AT_BOUND) & (fits.strength[0] > 2 * setting.significance)
+        if not sure.any():
+            break
+        width = _median(fits.values[0, sure, 2], np.minimum(fits.strength[0, sure], 100.0))
+        ratio = width / setting.width
+        setting = replace(setting, width=width, window=setting.window * ratio)
+        if abs(np.log(ratio)) < 0.1:
+            break
     position, reach = first_positions(x, mean, noise, seeds, setting.width, search, setting.axis)
-    expected = Expected(seeds, position, reach, setting)
-    if not refine:
-        return setting, expected
-    fits, status = follow(x, mean, noise, expected, setting)
-    sure = (status[0] <= AT_BOUND) & (fits.strength[0] > 2 * setting.significance)
-    if not sure.any():
-        return setting, expected
-    width = float(np.median(fits.values[0, sure, 2]))
-    setting = replace(setting, width=width, window=setting.window * width / setting.width)
-    position, reach = first_positions(x, mean, noise, seeds, width, search, setting.axis)
     return setting, Expected(seeds, position, reach, setting)

@@ -16,6 +16,7 @@ from batlab.curves.near import Seeds, seeds
 from batlab.curves.noise import noise_of
 from batlab.curves.patterns import axis_of, values_of
 from batlab.curves.scale import from_scale, to_scale
+from batlab.curves.settle import settle
 from batlab.errors import choose
 from batlab.schema import quantity, record
 
@@ -44,7 +45,9 @@ def fit_peaks(
 
     Weights come from ``intensity_sigma`` as it stands; without it counts are Poisson, with variances taken from the
     model (maximum likelihood: weights 1/N would pull fits of few counts down); intensities in other units have their
-    variance per intensity estimated from the scatter of neighbouring points.
+    variance per intensity estimated from the scatter of neighbouring points. Patterns from ``scattering.integrate``
+    state ``n_pixels``: the σ of a position then also holds what binning whole pixels does to it, step / √(12 N) with
+    N pixels within the full width.
 
     A peak is looked for where it was last seen, or, while it is lost, where the other lines of its phase have moved
     to; it counts as present if its height exceeds `significance` σ. Two lines closer than half their width are both
@@ -130,12 +133,14 @@ def fit_peaks(
         far = _search(expected, search, setting.width, axis)
         setting, state = first.first_fit(x, *mean, expected, far, setting, refine=width is None)
         setting = replace(setting, window=window or setting.window)
-    fits, status = follow.follow(x, intensity, noise, state, setting)
+    followed = follow.follow(x, intensity, noise, state, setting)
+    fits, status = settle(x, intensity, noise, state, followed, setting)
     if not (status <= follow.AT_BOUND).any():
         warnings.warn(
             f"curves.fit_peaks: none of the {len(expected)} expected peaks exceeds {significance:g} sigma in any of "
             f"the {len(intensity)} frames", stacklevel=2,
         )  # fmt: skip
+    fits.sigmas[:, :, 0] = np.hypot(fits.sigmas[:, :, 0], _binning(patterns, x, axis, fits))
     result = _table(patterns, expected, fits, status, axis, noise.kind, setting)
     return record(
         result, "curves.fit_peaks", near=near, width=width, window=window, search=search, background=background,
@@ -155,6 +160,23 @@ def doublet(patterns: xr.Dataset, axis: str) -> tuple[float, float]:
             "expected 0 to 1 and 1 to 1.1, wavelength being that of Kα1"
         )
     return ratio, scale
+
+
+def _binning(patterns: xr.Dataset, x: np.ndarray, axis: str, fits: Fits) -> np.ndarray:
+    """Return (frame, peak) what binning whole pixels does to a position.
+
+    A pixel lies up to half a bin beside the middle of its bin: step / √12, averaged over the N pixels within the
+    full width.
+    """
+    if "n_pixels" not in patterns or axis not in patterns["n_pixels"].dims:
+        return np.zeros(fits.state.shape)
+    pixels = np.asarray(patterns["n_pixels"].transpose(..., axis).values, dtype=float)
+    total = np.cumsum(np.broadcast_to(np.nan_to_num(pixels), (len(fits.state), len(x))), axis=1)
+    step = (x[-1] - x[0]) / (len(x) - 1)
+    place, half = np.nan_to_num(fits.values[:, :, 0]), 0.5 * np.nan_to_num(fits.values[:, :, 2])
+    low, high = (np.clip((end - x[0]) / step, 0, len(x) - 1).astype(int) for end in (place - half, place + half))
+    inside = np.take_along_axis(total, high, axis=1) - np.take_along_axis(total, low, axis=1)
+    return step / np.sqrt(12.0 * np.maximum(inside, 1.0))
 
 
 def _refuse_not_positive(**given: float | None) -> None:

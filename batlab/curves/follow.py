@@ -1,18 +1,27 @@
-"""Peaks followed from frame to frame: where each is expected, whether it is there, which are one."""
+"""Peaks followed from frame to frame: where each is expected, and where it went."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
+from batlab.curves import blends
 from batlab.curves.groups import FWHM, POSITION, Fits, Setting, fit_groups
+from batlab.curves.lattice import lattices
 from batlab.curves.near import Seeds
 from batlab.curves.noise import Noise, significance_map
 from batlab.curves.scale import from_scale, to_scale
 
 OK, AT_BOUND, NOT_CONVERGED, NO_PEAK, NO_DATA, UNRESOLVED = range(6)
-# Two lines nearer than this part of their width cannot be told apart.
-RESOLVED = 0.5
 LONGEST_BLOCK = 64
+Cells = tuple[np.ndarray, ...]
+# Of the light of a phase that should be seen, before it moves what is not seen.
+ENOUGH = 0.3
+# Of its light: with less than this clear of other phases, a phase is taken to be as it was before.
+TELLING = 0.3
+# Widths within which the line of another phase makes a place doubtful, and by how much, in widths.
+CROWDED, CROWD_DOUBT = 1.5, 3.0
 
 
 class Expected:
@@ -20,7 +29,7 @@ class Expected:
 
     def __init__(self, seeds: Seeds, position: np.ndarray, reach: np.ndarray, setting: Setting):
         n = len(seeds)
-        self.phase = seeds.phase
+        self.phase, self.weight = seeds.phase, seeds.weight
         self.position = position.copy()
         self.reach = reach.copy()
         self.fwhm = np.full(n, setting.width)
@@ -28,8 +37,37 @@ class Expected:
         self.height = seeds.weight.astype(float).copy()
         self.seen = np.zeros(n, dtype=bool)
         self.setting = setting
+        self.lattices = lattices(seeds, setting.axis)
+        self.alone = ~np.isin(np.arange(n), np.concatenate([[-1], *(one.lines for one in self.lattices.values())]))
+        for one in self.lattices.values():
+            ratio = to_scale(position[one.lines], setting.axis) / one.start
+            one.grow(float(np.median(ratio)))
 
-    def learn(self, fits: Fits, status: np.ndarray) -> None:
+    def cells(self, fits: Fits, status: np.ndarray) -> dict[str, Cells]:
+        """Return for each phase its cell (frame, p), whether it is there and how much its lines tell (frame,)."""
+        found = {}
+        sure = (status <= AT_BOUND) & (fits.at_bound & POSITION == 0)
+        crowd = self._crowded(fits, status)
+        for name, one in self.lattices.items():
+            mine, weight = sure[:, one.lines], self.weight[one.lines]
+            position, sigma = (np.where(mine, values[:, one.lines, 0], np.nan) for values in (fits.values, fits.sigmas))
+            sigma = np.hypot(sigma, np.where(crowd[:, one.lines], CROWD_DOUBT * self.setting.width, 0.0))
+            clear = (mine | (status[:, one.lines] == NO_PEAK)) & ~crowd[:, one.lines]
+            told, light = (np.where(which, weight, 0.0).sum(axis=1) for which in (clear, mine & clear))
+            present = carried(light > ENOUGH * told, told > TELLING * weight.sum(), one.present)
+            cell, sight = one.fit(position, sigma, self.setting.width)
+            found[name] = np.where(present[:, None], cell, one.cell), present, sight
+        return found
+
+    def _crowded(self, fits: Fits, status: np.ndarray) -> np.ndarray:
+        """Return (frame, peak), True next to a line of another phase that is seen and not much weaker."""
+        seen, height = status <= AT_BOUND, np.nan_to_num(fits.values[:, :, 1])
+        near = np.abs(self.position[:, None] - self.position[None, :]) < CROWDED * self.setting.width
+        near &= self.phase[:, None] != self.phase[None, :]
+        strong = height[:, None, :] > 0.2 * np.where(seen, height, 0.0)[:, :, None]
+        return (near & strong & seen[:, None, :]).any(axis=2)
+
+    def learn(self, fits: Fits, status: np.ndarray, cells: dict[str, Cells]) -> None:
         """Take over where each peak was last seen in some frames; what is lost now moves as its phase does."""
         setting, before = self.setting, self.position.copy()
         ok = (status <= AT_BOUND) & (fits.at_bound & POSITION == 0)
@@ -39,45 +77,85 @@ class Expected:
         self.fwhm[ever] = np.clip(0.5 * (self.fwhm[ever] + last[:, 2]), 0.3 * setting.width, 3.0 * setting.width)
         self.eta[ever] = np.clip(last[:, 3], 0.05, 0.95)
         self.reach[ever] = 1.5 * setting.width
-        ratio = to_scale(self.position, setting.axis) / to_scale(before, setting.axis)
-        for phase in set(self.phase) - {""}:
-            here, lost = (self.phase == phase) & self.seen, (self.phase == phase) & ~ever
+        self._keep_kin(before, ever)
+        for name, one in self.lattices.items():
+            one.take(*cells[name])
+            self.position[one.lines] = one.places(one.cell)
+            self.reach[one.lines] = setting.width
+
+    def _keep_kin(self, before: np.ndarray, ever: np.ndarray) -> None:
+        """Move the lost lines of a phase of unknown symmetry by the median factor of those seen."""
+        axis = self.setting.axis
+        ratio = to_scale(self.position, axis) / to_scale(before, axis)
+        for phase in dict.fromkeys(self.phase[self.alone]):
+            mine = self.alone & (self.phase == phase) & (phase != "")
+            here, lost = mine & self.seen, mine & ~ever
             if here.any() and lost.any():
-                moved = from_scale(to_scale(before[lost], setting.axis) * np.median(ratio[here]), setting.axis)
+                moved = from_scale(to_scale(before[lost], axis) * np.median(ratio[here]), axis)
                 self.position[lost] = np.where(np.isfinite(moved), moved, before[lost])
-                self.reach[lost] = 1.5 * setting.width
+                self.reach[lost] = 1.5 * self.setting.width
 
 
-def follow(
-    x: np.ndarray, intensity: np.ndarray, noise: Noise, expected: Expected, setting: Setting
-) -> tuple[Fits, np.ndarray]:
-    """Fit all frames in order and return the fits and the status of each.
+def carried(values: np.ndarray, known: np.ndarray, before: bool) -> np.ndarray:
+    """Return `values` where they are `known`, elsewhere the last known one."""
+    last = np.maximum.accumulate(np.where(known, np.arange(len(values)), -1))
+    return np.where(last >= 0, values[np.maximum(last, 0)], before)
+
+
+class Followed(NamedTuple):
+    """What following gives, over (frame, peak): fits, status, and where each peak is to be looked for."""
+
+    fits: Fits
+    status: np.ndarray
+    place: np.ndarray
+    present: np.ndarray  # whether enough of the peak's phase was seen
+
+
+def follow(x: np.ndarray, intensity: np.ndarray, noise: Noise, expected: Expected, setting: Setting) -> Followed:
+    """Fit all frames in order.
 
     Frames are fitted in blocks from the same expected positions; of a block those frames count after which no peak
     had moved by half a width, the next block starts there. Blocks depend on the data only, so that the result is the
     same for any number of threads.
     """
-    n = len(intensity)
-    fits, status = Fits.empty(n, len(expected.position)), np.zeros((n, len(expected.position)), np.int8)
+    shape = len(intensity), len(expected.position)
+    result = Followed(Fits.empty(*shape), np.zeros(shape, np.int8), np.empty(shape), np.ones(shape, dtype=bool))
     at, block = 0, 1
-    while at < n:
-        rows = slice(at, min(at + block, n))
+    while at < shape[0]:
+        rows = slice(at, min(at + block, shape[0]))
         part = Noise(noise.fixed[rows], noise.gain[rows], noise.kind)
         found, told = _block(x, intensity[rows], part, expected, setting)
-        good = _trusted(found, told, expected, setting)
+        cells = expected.cells(found, told)
+        place, present = _places(found, told, expected, cells)
+        good = _trusted(place, told, expected)
         block = min(2 * block, LONGEST_BLOCK) if good == len(told) else max(1, good)
-        fits.put(slice(at, at + good), found, slice(0, good))
-        status[at : at + good] = told[:good]
-        expected.learn(found.rows(slice(0, good)), told[:good])
+        done = slice(at, at + good)
+        result.fits.put(done, found, slice(0, good))
+        result.status[done], result.place[done], result.present[done] = told[:good], place[:good], present[:good]
+        first = {name: tuple(part[:good] for part in parts) for name, parts in cells.items()}
+        expected.learn(found.rows(slice(0, good)), told[:good], first)
         at += good
-    return fits, status
+    return result
 
 
-def _trusted(fits: Fits, status: np.ndarray, expected: Expected, setting: Setting) -> int:
+def _places(
+    fits: Fits, status: np.ndarray, expected: Expected, cells: dict[str, Cells]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each peak was in each frame, by its own fit or by its cell, and whether its phase was there."""
+    place = np.where(status <= AT_BOUND, fits.values[:, :, 0], expected.position)
+    present = np.ones(status.shape, dtype=bool)
+    for name, (cell, there, _) in cells.items():
+        one = expected.lattices[name]
+        place[:, one.lines] = one.places(cell)
+        present[:, one.lines] = there[:, None]
+    return place, present
+
+
+def _trusted(place: np.ndarray, status: np.ndarray, expected: Expected) -> int:
     """Return how many leading frames of a block were near enough to what was expected, at least one."""
-    with np.errstate(invalid="ignore"):
-        far = np.abs(fits.values[:, :, 0] - expected.position) > 0.5 * np.maximum(expected.fwhm, 0.5 * setting.width)
-    strayed = (far & (status <= AT_BOUND)).any(axis=1) | ((status > AT_BOUND) & expected.seen).any(axis=1)
+    far = np.abs(place - expected.position) > 0.5 * np.maximum(expected.fwhm, 0.5 * expected.setting.width)
+    lost = (status > AT_BOUND) & expected.seen & expected.alone
+    strayed = far.any(axis=1) | lost.any(axis=1)
     return max(1, int(strayed.argmax()) if strayed.any() else len(status))
 
 
@@ -85,11 +163,23 @@ def _block(
     x: np.ndarray, intensity: np.ndarray, noise: Noise, expected: Expected, setting: Setting
 ) -> tuple[Fits, np.ndarray]:
     start, reach, strength = _starts(x, intensity, noise, expected, setting)
-    left, right = neighbours(expected.position)
+    left, right = blends.neighbours(expected.position)
     lonely = np.minimum(expected.position - left, right - expected.position) > 3 * setting.width
     status = np.where(lonely & (strength < 0.5 * setting.significance), NO_PEAK, OK).astype(np.int8)
-    weaker = _merged(start, expected, status == OK)
+    close = blends.pairs(start[:, :, 0], expected.fwhm)
+    weaker = blends.weaker(close, np.broadcast_to(expected.height, status.shape), status == OK)
     status[weaker] = UNRESOLVED
+    fits, status = fit_present(x, intensity, noise, start, reach, status, setting)
+    shared = weaker | (close & weaker[:, None, :]).any(axis=2)
+    status[shared | blends.merged(fits, status <= AT_BOUND, setting)] = UNRESOLVED
+    return fits, status
+
+
+def fit_present(
+    x: np.ndarray, intensity: np.ndarray, noise: Noise, start: np.ndarray, reach: np.ndarray, status: np.ndarray,
+    setting: Setting,
+) -> tuple[Fits, np.ndarray]:  # fmt: skip
+    """Fit what is OK, and again without what then proves not to be there; return the fits and the status."""
     fits = fit_groups(x, intensity, noise, start, reach, status == OK, setting)
     for _ in range(3):
         status = _judged(fits, status, setting)
@@ -101,7 +191,6 @@ def _block(
         keep = status[again] <= AT_BOUND
         redone = fit_groups(x, intensity[again], part, start[again], reach[again], keep, setting)
         fits.put(again, redone, slice(None))
-    status[_shared(start, expected, weaker) | _close(fits, status, setting)] = UNRESOLVED
     return fits, status
 
 
@@ -132,7 +221,7 @@ def _starts(
     start = np.empty((n_frames, n_peaks, 3))
     start[:, :, 1], start[:, :, 2] = expected.fwhm, expected.eta
     strength = np.empty((n_frames, n_peaks))
-    left, right = neighbours(expected.position)
+    left, right = blends.neighbours(expected.position)
     low = np.maximum(expected.position - expected.reach, 0.5 * (expected.position + left))
     high = np.minimum(expected.position + expected.reach, 0.5 * (expected.position + right))
     for peak in range(n_peaks):
@@ -145,50 +234,6 @@ def _starts(
         stay = strengths[:, middle_point] > 0.5 * here[np.arange(n_frames), best]
         start[:, peak, 0] = np.where(stay, expected.position[peak], x[first:last][best])
         strength[:, peak] = here.max(axis=1)
-    return start, np.broadcast_to(expected.reach, strength.shape), strength
-
-
-def neighbours(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for every position the next smaller and the next larger one, -inf and inf at the ends."""
-    order = np.argsort(position, kind="stable")
-    framed = np.concatenate([[-np.inf], position[order], [np.inf]])
-    left, right = np.empty(len(position)), np.empty(len(position))
-    left[order], right[order] = framed[:-2], framed[2:]
-    return left, right
-
-
-def _merged(start: np.ndarray, expected: Expected, active: np.ndarray) -> np.ndarray:
-    """Return True for the weaker of two active peaks that start nearer than half a width."""
-    weaker = np.zeros(active.shape, dtype=bool)
-    order = np.argsort(-expected.height, kind="stable")
-    for rank, peak in enumerate(order):
-        for other in order[:rank]:
-            close = np.abs(start[:, peak, 0] - start[:, other, 0]) < RESOLVED * max(
-                expected.fwhm[peak], expected.fwhm[other]
-            )
-            weaker[:, peak] |= close & active[:, peak] & active[:, other] & ~weaker[:, other]
-    return weaker
-
-
-def _shared(start: np.ndarray, expected: Expected, weaker: np.ndarray) -> np.ndarray:
-    """Return True for both partners of every merged pair: the fit of the stronger holds the light of both."""
-    both = weaker.copy()
-    for frame, peak in zip(*np.nonzero(weaker)):
-        distance = np.abs(start[frame, :, 0] - start[frame, peak, 0])
-        limit = RESOLVED * np.maximum(expected.fwhm, expected.fwhm[peak])
-        both[frame] |= distance < limit
-    return both
-
-
-def _close(fits: Fits, status: np.ndarray, setting: Setting) -> np.ndarray:
-    """Return True for fitted peaks that ended nearer to another than half the larger of their widths."""
-    position = np.where(status <= AT_BOUND, fits.values[:, :, 0], np.nan)
-    width = np.clip(fits.values[:, :, 2], None, 2.0 * setting.width)
-    close = np.zeros(status.shape, dtype=bool)
-    for peak in range(status.shape[1] - 1):
-        apart = np.abs(position[:, peak + 1 :] - position[:, peak : peak + 1])
-        with np.errstate(invalid="ignore"):
-            pair = apart < RESOLVED * np.fmax(width[:, peak + 1 :], width[:, peak : peak + 1])
-        close[:, peak + 1 :] |= pair
-        close[:, peak] |= pair.any(axis=1)
-    return close
+    # Whose cell is known may not go farther by starting nearer to the end of its reach.
+    gone = np.where(expected.alone, 0.0, np.abs(start[:, :, 0] - expected.position))
+    return start, np.maximum(expected.reach - gone, 0.3 * setting.width), strength

@@ -10,17 +10,25 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from batlab import io
+from batlab.curves import metric
+from batlab.curves.lines import lines, space_group_of
 from batlab.errors import DimensionError, UnitError
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """Expected peaks, in increasing position: axis units; `hkl` and `phase` are "" where unknown; `weight` ≤ 1."""
+    """Expected peaks, in increasing position: axis units; `hkl` and `phase` are "" where unknown; `weight` ≤ 1.
+
+    `design` (peak, 6): the factors of what the space group leaves free in the reciprocal metric, so that 1/d² is
+    linear in them; unused columns are 0, a whole row is NaN where the peak belongs to no structure.
+    """
 
     position: np.ndarray
     hkl: np.ndarray
     phase: np.ndarray
     weight: np.ndarray
+    design: np.ndarray
 
     def __len__(self) -> int:
         return len(self.position)
@@ -42,7 +50,8 @@ def seeds(near: Any, patterns: xr.Dataset, axis: str) -> Seeds:
     x = patterns[axis].values
     parts = [_positions(near, axis)] if _is_positions(near) else _structures(near, patterns, axis)
     joined = [
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("position", "hkl", "phase", "weight")
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("position", "hkl", "phase", "weight", "design")
     ]
     inside = np.isfinite(joined[0]) & (joined[0] > x[0]) & (joined[0] < x[-1])
     if not inside.any():
@@ -74,10 +83,10 @@ def _positions(near: Any, axis: str) -> Seeds:
             seen = np.isfinite(values).argmax(axis=0)
             values = values[seen, np.arange(values.shape[1])]
         hkl, phase = (_labels(near, name, len(values)) for name in ("hkl", "phase"))
-        return Seeds(values, hkl, phase, np.ones(len(values)))
+        return Seeds(values, hkl, phase, np.ones(len(values)), _no_design(len(values)))
     values = np.atleast_1d(np.asarray(near, dtype=float)).ravel()
     blank = np.full(len(values), "", dtype=object)
-    return Seeds(values, blank, blank, np.ones(len(values)))
+    return Seeds(values, blank, blank, np.ones(len(values)), _no_design(len(values)))
 
 
 def _labels(table: xr.Dataset, name: str, n: int) -> np.ndarray:
@@ -87,8 +96,6 @@ def _labels(table: xr.Dataset, name: str, n: int) -> np.ndarray:
 
 
 def _structures(near: Any, patterns: xr.Dataset, axis: str) -> list[Seeds]:
-    from batlab.curves.lines import lines
-
     if isinstance(near, Mapping):
         named = list(near.items())
     else:
@@ -105,8 +112,18 @@ def _structures(near: Any, patterns: xr.Dataset, axis: str) -> list[Seeds]:
             found.append(replace(places, phase=np.full(len(places), str(name or ""), dtype=object)))
             continue
         table = lines(structure, limits=(float(x[0]), float(x[-1])), wavelength=wavelength, axis=axis)
-        n = table.sizes["peak"]
+        n, hkl = table.sizes["peak"], _labels(table, "hkl", table.sizes["peak"])
         phase = _labels(table, "phase", n) if name is None else np.full(n, str(name), dtype=object)
         weight = np.asarray(table["intensity"].values, dtype=float) / 100.0 if "intensity" in table else np.ones(n)
-        found.append(Seeds(np.asarray(table["position"].values, dtype=float), _labels(table, "hkl", n), phase, weight))
+        place = np.asarray(table["position"].values, dtype=float)
+        found.append(Seeds(place, hkl, phase, weight, _design(structure, hkl)))
     return found
+
+
+def _no_design(n: int) -> np.ndarray:
+    return np.full((n, 6), np.nan)
+
+
+def _design(structure: Any, hkl: np.ndarray) -> np.ndarray:
+    factors = metric.terms(metric.miller(list(hkl))) @ metric.free_parameters(space_group_of(io.structure(structure)))
+    return np.pad(factors, ((0, 0), (0, 6 - factors.shape[1])))

@@ -9,15 +9,18 @@ import numpy as np
 import xarray as xr
 
 from batlab import io
+from batlab.curves import metric
 from batlab.curves.lines import space_group_of
 from batlab.errors import choose, did_you_mean
 from batlab.schema import quantity, record, require
 from batlab.xrd import correction as corrections
-from batlab.xrd import least_squares, metric
+from batlab.xrd import least_squares
 from batlab.xrd.correction import CORRECTIONS, Scale
 from batlab.xrd.index import axis_of, index_peaks, labels
 
 ROUNDS = 4  # of linearising a correction that the sample's own lines determine
+# Of its width: no line's place is trusted to less, whatever it counts; no profile is quite a pseudo-Voigt.
+PROFILE = 0.005
 
 
 def refine_cell(
@@ -80,6 +83,11 @@ def refine_cell(
     DimensionError, SchemaError
         Not a peak table.
 
+    Warns
+    -----
+    UserWarning
+        Lines dropped in all frames, with how far they lie off; or no frame determines the cell.
+
     Examples
     --------
     >>> import batlab as bl
@@ -109,6 +117,7 @@ def refine_cell(
     if correction is not None:
         value, error = shift if reference is not None else solved.shift
         extra |= corrections.describe(value, error, correction, scale, radius)
+    _tell_dropped(hkl[chosen], solved, wrong, name)
     values, errors = metric.direct_cell(solved.parameters, solved.covariance, free)
     result = _cells(table, values, errors, solved, chosen, scale).assign(extra)
     result.attrs.update(phase=name, crystal_system=str(crystal.attrs.get("crystal_system", "")))
@@ -124,6 +133,21 @@ def refine_cell(
         radius=radius,
         tolerance=tolerance,
     )
+
+
+def _tell_dropped(hkl: np.ndarray, solved: Solved, wrong: np.ndarray, name: str) -> None:
+    if wrong.any():
+        told = ", ".join(
+            f"{line} (by {np.nanmedian(np.abs(solved.residual[:, at])):.3g})"
+            for at, line in enumerate(hkl)
+            if wrong[at]
+        )
+        warnings.warn(
+            f"lines of {name} lie throughout where the others do not put them and are not used: {told} on the axis; "
+            "something else may lie there: name it in curves.fit_peaks(near=…), or choose lines=…",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 class Solved(NamedTuple):
@@ -168,6 +192,9 @@ def _observed(peaks: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     good = np.isfinite(position) & np.isfinite(sigma) & (sigma > 0)
     if "status" in peaks:
         good &= peaks["status"].transpose("frame", "peak").values <= 1
+    if "fwhm" in peaks:
+        width = np.asarray(peaks["fwhm"].transpose("frame", "peak").values, dtype=float)
+        sigma = np.hypot(sigma, PROFILE * np.nan_to_num(width))
     return np.where(good, position, np.nan), np.where(good, sigma, np.nan)
 
 

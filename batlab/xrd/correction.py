@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from batlab.curves import metric
 from batlab.curves.lines import two_theta_of
 from batlab.errors import choose
 from batlab.schema import quantity
-from batlab.xrd import least_squares, metric
+from batlab.xrd import least_squares
 
 CORRECTIONS = ("zero_shift", "displacement", "distance")
 

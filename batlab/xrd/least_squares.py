@@ -9,6 +9,8 @@ import numpy as np
 SINGULAR = 1e-10  # smallest eigenvalue of the normalised equations that still determines all parameters
 REJECT_BELOW = 0.05  # chance per frame to drop a good line
 MOST_REJECTED = 0.34  # of a frame's lines
+FAR = 6.0  # times the scatter
+L1_ROUNDS, L1_ROUNDING = 30, 0.1  # of reweighting; σ below which absolute deviations are rounded off
 DENIED_THROUGHOUT = 1 / 3  # of the frames that can judge a line
 FEWEST_DENIALS = 5  # frames
 
@@ -49,9 +51,11 @@ def fit(design: np.ndarray, y: np.ndarray, sigma: np.ndarray, lever: np.ndarray,
     """
     used = np.isfinite(y) & np.isfinite(sigma) & (sigma > 0) & np.isfinite(design).all(axis=2)
     n_first = used.sum(axis=1)
+    if robust:
+        used &= ~_strangers(design, y, sigma, lever, used)
     result = _fit_used(design, y, sigma, lever, used)
     active = np.flatnonzero(n_first - design.shape[2] >= 3) if robust else np.array([], dtype=int)
-    while active.size:
+    while active.size:  # one at a time, from what most lines agree on
         worst, improbable = _worst_line(design[active], y[active], sigma[active], lever[active], result, active)
         allowed = (n_first - used.sum(axis=1))[active] + 1 <= np.floor(MOST_REJECTED * n_first[active])
         dropped = active[improbable & allowed]
@@ -61,6 +65,33 @@ def fit(design: np.ndarray, y: np.ndarray, sigma: np.ndarray, lever: np.ndarray,
             whole[dropped] = part
         active = dropped[used[dropped].sum(axis=1) - design.shape[2] >= 3]
     return result
+
+
+def _strangers(design: np.ndarray, y: np.ndarray, sigma: np.ndarray, lever: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Return the lines far from what most lines agree on, however sure of themselves: several hide one another.
+
+    Least absolute deviations in which no line counts more than the median one; then whatever is beyond `FAR` times
+    the scatter (median absolute deviation, at least σ). At most `MOST_REJECTED` of the lines.
+    """
+    rows = np.flatnonzero(used.sum(axis=1) - design.shape[2] >= 3)
+    out = np.zeros_like(used)
+    if not rows.size:
+        return out
+    mine = used[rows]
+    bar = np.abs(np.where(mine, sigma[rows] / np.abs(lever[rows]), np.nan))
+    unit = np.where(mine, np.fmax(bar, np.nanmedian(bar, axis=1)[:, None]) * np.abs(lever[rows]), 1.0)
+    safe, seen = np.where(mine[..., None], design[rows], 0.0), np.where(mine, y[rows], 0.0)
+    weight = mine / unit**2
+    for _ in range(L1_ROUNDS):
+        residual = np.where(mine, _solve(safe, seen, weight)[2] / unit, 0.0)
+        weight = mine / unit**2 / np.sqrt(residual**2 + L1_ROUNDING**2)
+    away = np.where(mine, np.abs(residual), np.nan)
+    n = mine.sum(axis=1)
+    spread = 1.4826 * np.nanmedian(away, axis=1) * n / (n - design.shape[2])
+    far = np.nan_to_num(away) > FAR * np.maximum(spread, 1.0)[:, None]
+    rank = np.argsort(np.argsort(-np.nan_to_num(away), axis=1), axis=1)
+    out[rows] = far & (rank < np.floor(MOST_REJECTED * n)[:, None]) & np.isfinite(residual)
+    return out
 
 
 def denied(fitted: Fit, present: np.ndarray) -> np.ndarray:

@@ -62,7 +62,10 @@ def _from_peaks(peaks: xr.Dataset, mine: np.ndarray, name: str) -> Track:
     strain, strain_sigma = _common(log_d, lever * read["position_sigma"], lever)
     area, sigma = read["area"], read["area_sigma"]
     if "status" in peaks:
-        gone = peaks["status"].transpose("frame", "peak").values[:, mine] == NO_PEAK
+        status = peaks["status"].transpose("frame", "peak").values[:, mine]
+        gone = status == NO_PEAK
+        # One line may be hidden or broad; the phase has gone where most of its lines have.
+        gone &= gone.sum(axis=1, keepdims=True) > (status < NO_PEAK).sum(axis=1, keepdims=True)
         typical = _median(np.where(np.isfinite(sigma), sigma, np.nan), 0)
         area, sigma = np.where(gone, 0.0, area), np.where(gone, typical, sigma)
     known = [column[np.isfinite(column)] for column in area.T]
