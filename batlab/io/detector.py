@@ -20,7 +20,8 @@ from batlab.io.stacks import Piece, pieces_of
 
 # Arrays beside the frames that are no frames.
 COMPANIONS = re.compile(
-    r"(pixel_?mask|mask|flat_?field|dark|efficiency|gain|distortion|virtual_pixel|two_theta|threshold_\d+_.*mask)", re.I
+    r"(pixel_?mask|mask|flat_?field|dark|efficiency|gain|distortion|virtual_pixel|two_theta|bad(_?pixels?)?$|threshold_\d+_.*mask)",
+    re.I,
 )
 EIGER = re.compile(r"data_\d+$")
 
@@ -75,9 +76,10 @@ def read_stack(surveys: Sequence[Contents], path: str | None, mask_bits: int) ->
         raise ReadError(f"{surveys[0].path.name}: holds no frame that is whole")
     shapes = {piece.source.shape[-2:] for piece in pieces}
     if len(shapes) > 1 or len({piece.source.dtype for piece in pieces}) > 1:
-        kinds = ", ".join(
-            sorted({f"{p.source.shape[-2:]} {p.source.dtype} in {Path(p.source.path).name}" for p in pieces})
-        )
+        first: dict[str, str] = {}
+        for piece in pieces:
+            first.setdefault(f"{piece.source.shape[-2:]} {piece.source.dtype}", Path(piece.source.path).name)
+        kinds = ", ".join(f"{kind} in {name}" for kind, name in first.items())
         raise ReadError(f"{surveys[0].path.name}: frames of different shape or type: {kinds}; open them apart")
     assert facts is not None
     return Stack(tuple(contents.path.name for contents in surveys), tuple(pieces), facts)

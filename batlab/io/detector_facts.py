@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +91,9 @@ def _first(contents: Contents, group: str, *names: str) -> Found | None:
         for place in (group, f"{group}/detectorSpecific", f"{group}/collection"):
             if f"{place}/{name}" in contents.arrays:
                 return contents.arrays[f"{place}/{name}"]
+            if f"{place}/{name}" in contents.broken:
+                told = f"{contents.broken[f'{place}/{name}']}; {name} is left out"
+                warnings.warn(told, UserWarning, stacklevel=2)
     return None
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,53 +10,18 @@ from typing import Any
 import h5py
 import numpy as np
 
-from batlab.errors import ReadError, UnsafePathError
+from batlab.errors import ReadError
+from batlab.io.folders import Folders, check_storage
 from batlab.io.hdf5_files import H5_ERRORS, blaming, check_whole, open_file
 
-LIMIT = 100_000  # objects in one file; a link that leads in a circle ends here at the latest
-DEPTH = 32
+LIMIT = 100_000  # groups and arrays in one file
+VISITS = 16  # of one group under different names; groups linked to each other have no end of names
+DEPTH = 32  # of groups in groups
+LINKS = 16  # one leading to the next, as HDF5's own H5Pset_nlinks
 NOTED = (
     "NX_class", "axes", "default", "errors", "image_nr_high", "image_nr_low", "interpretation", "long_name", "signal",
     "uncertainties", "unit", "units",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Folders:
-    """The folders that links may lead to."""
-
-    roots: tuple[str, ...]
-
-    @classmethod
-    def of(cls, path: Path, allow_links: str | os.PathLike | Iterable[str | os.PathLike] = ()) -> Folders:
-        """Return the folder of `path` (and of the file itself, where `path` is a symbolic link) and those allowed."""
-        named = [allow_links] if isinstance(allow_links, (str, os.PathLike)) else list(allow_links)
-        own = [path.parent, Path(os.path.realpath(path)).parent]
-        return cls(tuple(dict.fromkeys(os.path.realpath(root) for root in [*own, *named])))
-
-    def locate(self, filename: str, base: str | os.PathLike, what: str) -> Path:
-        """Return the real path of `filename`, named in the file `base`; it need not exist.
-
-        Raises
-        ------
-        UnsafePathError
-            It lies outside; `what` names the link.
-        """
-        folder = Path(base).parent
-        wanted = Path(os.path.realpath(folder / filename))
-        if self.holds(wanted):
-            return wanted
-        beside = Path(os.path.realpath(folder / Path(filename).name))
-        # A stack that was moved as a whole keeps the absolute names of the beamline.
-        if Path(filename).is_absolute() and beside.exists() and self.holds(beside):
-            return beside
-        raise UnsafePathError(
-            f"{Path(base).name}: {what} leads to {filename}, outside {self.roots[0]}; if you trust the file, open it "
-            f"with allow_links=[{str(wanted.parent)!r}]"
-        )
-
-    def holds(self, path: Path) -> bool:
-        return any(path.is_relative_to(root) for root in self.roots)
 
 
 @dataclass(frozen=True)
@@ -90,6 +54,7 @@ class Contents:
     arrays: dict[str, Found] = field(default_factory=dict)
     broken: dict[str, ReadError] = field(default_factory=dict)
     linked_files: set[str] = field(default_factory=set)
+    visits: Counter[Any] = field(default_factory=Counter)
 
     def value(self, name: str) -> Any:
         """Return a small array's value (text as str, one element as a scalar), or None where there is none."""
@@ -129,11 +94,12 @@ def survey(path: Path, folders: Folders) -> Contents:
 def _visit(contents: Contents, group: h5py.Group, file: str, prefix: str, trail: tuple[Any, ...]) -> None:
     contents.groups[prefix or "/"] = Found(prefix or "/", file, group.name or "/", attrs=_attributes(group))
     identity = (file, h5py.h5o.get_info(group.id).addr)
-    if identity in trail or len(trail) > DEPTH:
+    contents.visits[identity] += 1
+    if identity in trail or len(trail) > DEPTH or contents.visits[identity] > VISITS:
         return
     for key in group:
         if len(contents.arrays) + len(contents.groups) + len(contents.broken) > LIMIT:
-            raise ReadError(f"{Path(file).name}: holds more than {LIMIT} groups and arrays; pass path=…")
+            raise ReadError(f"{Path(file).name}: holds more than {LIMIT} groups and arrays, which is refused")
         _enter(contents, group, key, file, f"{prefix}/{key}", (*trail, identity))
 
 
@@ -156,14 +122,15 @@ def _note(contents: Contents, thing: Any, file: str, name: str, trail: tuple[Any
     if isinstance(thing, h5py.Group):
         _visit(contents, thing, file, name, trail)
     elif isinstance(thing, h5py.Dataset) and thing.shape is not None:
+        check_storage(thing, name, file, contents.folders)
         inner = thing.name or name
         contents.arrays[name] = Found(name, file, inner, thing.shape, thing.dtype, _attributes(thing))
 
 
 def _target(contents: Contents, group: h5py.Group, key: str, file: str, name: str, depth: int) -> tuple[str, str]:
     """Return the file and path that `key` of `group` really is, each link checked before it is followed."""
-    if depth > DEPTH:
-        raise ReadError(f"{Path(file).name}: {name} is a link that leads in a circle")
+    if depth > LINKS:
+        raise ReadError(f"{Path(file).name}: {name} leads over more than {LINKS} links, or in a circle")
     link = group.get(key, getlink=True)
     if isinstance(link, h5py.ExternalLink):
         where = contents.folders.locate(link.filename, file, f"the external link {name}")

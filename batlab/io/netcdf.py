@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from batlab.errors import ReadError
+from batlab.errors import ReadError, UnsafePathError
 from batlab.io.atomic import replacing
 from batlab.io.hdf5_files import LOCK, StoredArray, blaming, open_file
 from batlab.io.nexus_view import VIEW, write_view
@@ -102,16 +102,35 @@ def read(path: Path) -> xr.Dataset | xr.DataTree:
     ------
     ReadError
         The file is damaged.
+    UnsafePathError
+        It leads to other files, which what batlab saves never does.
     """
     import h5netcdf
 
+    _refuse_links(path)
     with LOCK, blaming(path, "was saved by batlab and is damaged"), h5netcdf.File(path, "r") as file:
         parts = {place: _read_group(path, place, group) for place, group in _groups(file)}
-    if list(parts) == ["/"]:
-        return parts["/"].assign_attrs(batlab_schema=VERSION)
-    tree = xr.DataTree.from_dict(parts)
-    tree.attrs["batlab_schema"] = VERSION
-    return tree
+        result = parts["/"] if list(parts) == ["/"] else xr.DataTree.from_dict(parts)
+    result.attrs["batlab_schema"] = VERSION
+    return result
+
+
+def _refuse_links(path: Path) -> None:
+    links: list[tuple[str, Any]] = []
+    with open_file(path) as file, blaming(path, "was saved by batlab and is damaged"):
+        # An exception inside the visit would be a SystemError: visit first, look then.
+        file.visititems_links(lambda name, link: links.append((name, link)))
+        away = (name for name, link in links if not isinstance(link, h5py.HardLink) or _is_elsewhere(file[name]))
+        found = next(away, None)
+    if found is not None:
+        raise UnsafePathError(
+            f"{path.name}: /{found} is a link or lies in another file, which batlab never writes; the file was changed "
+            "since it was saved, and is refused"
+        )
+
+
+def _is_elsewhere(thing: Any) -> bool:
+    return isinstance(thing, h5py.Dataset) and bool(thing.is_virtual or thing.external)
 
 
 def _groups(group: Any, place: str = "/") -> Iterator[tuple[str, Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,9 @@ import h5py
 import numpy as np
 
 from batlab.errors import ReadError
+from batlab.io.folders import Folders, check_storage, source_files
 from batlab.io.hdf5_files import StoredArray, blaming, open_file
-from batlab.io.links import DEPTH, Folders, Found
+from batlab.io.links import DEPTH, Found
 
 MOST_FRAMES = 50_000_000
 MOST_PIXELS = 2**28
@@ -32,8 +31,10 @@ class Piece:
 
     def lazily(self, rows: int) -> Any:
         """Return the whole frames as a dask array."""
-        stored = self.source.lazily(rows)
-        array = stored[None] if stored.ndim == 2 else stored[self.first : self.first + self.n]
+        if self.source.ndim == 2:
+            array = self.source.lazily(self.source.shape[0])[None]
+        else:
+            array = self.source.lazily(rows)[self.first : self.first + self.n]
         if self.whole.all():
             return array
         kept = np.flatnonzero(self.whole)
@@ -62,17 +63,12 @@ def pieces_of(found: Found, folders: Folders, start: int = 0, depth: int = 0) ->
     source = StoredArray(found.file, found.inner, found.shape, found.dtype)
     with open_file(found.file) as file, blaming(found.file, f"{found.name} cannot be read"):
         array = file[found.inner]
-        _check_storage(array, found, folders)
+        check_storage(array, found.name, found.file, folders)
         if array.is_virtual:
             return _virtual_pieces(array, found, folders, start, depth)
         whole = _whole_frames(array, Path(found.file).stat().st_size)
     reason = "" if whole.all() else f"{name} is cut short or damaged"
     return [Piece(source, 0, start, n, whole, reason)]
-
-
-def _check_storage(array: h5py.Dataset, found: Found, folders: Folders) -> None:
-    for filename, *_ in array.external or ():
-        folders.locate(filename, found.file, f"the external storage of {found.name}")
 
 
 def _whole_frames(array: h5py.Dataset, size: int) -> np.ndarray:
@@ -115,7 +111,7 @@ def _virtual_pieces(array: h5py.Dataset, found: Found, folders: Folders, start: 
     for mapping in array.virtual_sources():
         low, high = (np.array(bound) for bound in mapping.vspace.get_select_bounds())
         rows = slice(int(low[0]), int(high[0]) + 1) if array.ndim == 3 else slice(0, 1)
-        files = _source_files(mapping.file_name, found, folders)
+        files = source_files(mapping.file_name, found.name, found.file, folders)
         covered[rows] = True
         if not all(file.is_file() for file in files):
             missing[rows] = True
@@ -130,18 +126,6 @@ def _virtual_pieces(array: h5py.Dataset, found: Found, folders: Folders, start: 
             Piece(StoredArray(found.file, found.inner, array.shape, array.dtype), 0, start, shape[0], whole, reason)
         ]
     return _with_gaps(sorted(pieces, key=lambda piece: piece.start), whole, found, start, reason)
-
-
-def _source_files(pattern: str, found: Found, folders: Folders) -> list[Path]:
-    """Return the files that a virtual source names; ``%b`` in it stands for a block's number."""
-    if pattern == ".":
-        return [Path(found.file)]
-    told = f"the virtual array {found.name}"
-    if "%" not in pattern:
-        return [folders.locate(pattern, found.file, told)]
-    folders.locate(pattern, found.file, told)
-    wild = re.sub(r"%(?!%)\d*b", "*", glob.escape(pattern)).replace("%%", "%")
-    return [folders.locate(match, found.file, told) for match in glob.glob(wild, root_dir=Path(found.file).parent)]
 
 
 def _is_block(mapping: Any, shape: tuple[int, ...]) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import time
 import warnings
 from pathlib import Path
 
@@ -232,6 +233,50 @@ def test_link_in_a_circle_ends(tmp_path):
         file.create_group("g")["back"] = file["/"]
     with pytest.raises(ReadError, match=r"loop\.h5"):
         io.open(tmp_path / "loop.h5")
+
+
+def test_groups_linked_to_each_other_end_in_seconds(tmp_path):
+    with h5py.File(tmp_path / "clique.h5", "w") as file:
+        groups = [file.create_group(f"g{i}") for i in range(12)]
+        for group in groups:
+            for i, other in enumerate(groups):
+                group[f"h{i}"] = other
+        groups[11]["data"] = COUNTS
+    start = time.perf_counter()
+    np.testing.assert_array_equal(io.open(tmp_path / "clique.h5").intensity, COUNTS)
+    assert time.perf_counter() - start < 8
+
+
+@pytest.mark.parametrize("kind", ["virtual", "external"])
+def test_facts_in_files_outside_are_left_out_and_told(tmp_path, kind):
+    (tmp_path / "in").mkdir()
+    master, secret = write_eiger(tmp_path / "in"), tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["x"] = np.ones(COUNTS.shape[1:], "u4")
+    with h5py.File(master, "a") as file:
+        place = file["/entry/instrument/detector/detectorSpecific"]
+        del place["pixel_mask"]
+        if kind == "virtual":
+            layout = h5py.VirtualLayout(COUNTS.shape[1:], "u4")
+            layout[:] = h5py.VirtualSource(str(secret), "x", COUNTS.shape[1:])
+            place.create_virtual_dataset("pixel_mask", layout)
+        else:
+            place.create_dataset("pixel_mask", COUNTS.shape[1:], "u4", external=[(str(secret), 0, 2400)])
+    with pytest.warns(
+        UserWarning, match=rf"scan_master\.h5: the {kind} .*pixel_mask leads to .*pixel_mask is left out"
+    ):
+        frames = io.open(master)
+    assert not frames.mask.any()
+
+
+def test_one_image_is_one_chunk_and_a_map_of_bad_pixels_is_no_image(tmp_path):
+    with h5py.File(tmp_path / "one.h5", "w") as file:
+        file["/entry/analysis/bad"] = COUNTS[0]
+        file["/entry/detector/data"] = np.zeros((20, 30, 0), "u2")
+    with pytest.raises(ReadError, match=r"one\.h5: holds no detector frames; it holds /entry/analysis/bad"):
+        io.open(tmp_path / "one.h5")
+    image = io.open(tmp_path / "one.h5", path="/entry/analysis/bad").intensity
+    assert image.chunks == ((1,), (20,), (30,))
 
 
 def test_several_candidates_are_listed_and_path_chooses(tmp_path):
