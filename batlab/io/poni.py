@@ -112,7 +112,8 @@ class Geometry:
         made = cls(
             distance=_number(geometry.dist, "distance"),
             **{key: _number(getattr(geometry, key) or 0.0, key) for key in ("poni1", "poni2", "rot1", "rot2", "rot3")},
-            wavelength=None if metres is None else float(metres) * 1e10,
+            # 12 digits: a float's rounding in metre is no part of the wavelength.
+            wavelength=None if metres is None else float(f"{float(metres) * 1e10:.12g}"),
             detector=type(detector).__name__,
             detector_config=json.dumps(config, default=lambda value: value.as_dict()),
             pixel_size_y=float(detector.pixel1),
@@ -258,7 +259,7 @@ def _through_pyfai(path: Path, entries: dict[str, str], config: dict[str, Any], 
 
 
 def _file_beside(path: Path, file: str, key: str, allow_links: Any) -> str:
-    from batlab.io.links import Folders
+    from batlab.io.folders import Folders
 
     found = Folders.of(path, allow_links).locate(file, path, key)
     if not found.is_file():

@@ -75,6 +75,13 @@ def test_the_hint_settles_it(tmp_path, text):
     assert geometry.pyfai((10, 10)).detector.orientation == 4
 
 
+@pytest.mark.parametrize(("metres", "angstrom"), [("4.066e-11", 0.4066), ("4.836e-11", 0.4836), ("1e-10", 1.0)])
+def test_the_wavelength_is_the_number_meant(tmp_path, metres, angstrom):
+    file = tmp_path / "a.poni"
+    file.write_text(f"Pixelsize1: 1e-4\nPixelsize2: 1e-4\nDistance: 1\nPoni1: 0\nPoni2: 0\nWavelength: {metres}\n")
+    assert io.open(file, orientation=3).wavelength == angstrom
+
+
 def test_what_pyfai_writes_is_what_is_read(tmp_path):
     made = Geometry(0.3, 0.04, 0.14, 0.007, 0.001, 0.5, 0.4836, "Pilatus1M", "{}", 172e-6, 172e-6, (1043, 981), 1)
     made.pyfai().save(str(tmp_path / "made.poni"))
