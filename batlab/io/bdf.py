@@ -133,10 +133,11 @@ def _read_one(path: Path, hints: dict[str, Any]) -> xr.Dataset:
 def _parse(label: str) -> tuple[str, str]:
     """Return base and unit of a label; the unit is a key of ``_cycler.UNITS`` where it is known.
 
-    >>> _parse("Net Capacity / Ah"), _parse("voltage_volt"), _parse("cycle_count"), _parse("Strain / ppm")
-    (('net capacity', 'Ah'), ('voltage', 'V'), ('cycle count', '1'), ('strain', 'ppm'))
+    >>> _parse("Net Capacity / Ah"), _parse("voltage_volt"), _parse("cycle_count"), _parse("Conductivity / mS/cm")
+    (('net capacity', 'Ah'), ('voltage', 'V'), ('cycle count', '1'), ('conductivity', 'mS/cm'))
     """
-    base, slash, unit = label.rpartition("/")
+    # The unit may have a slash of its own: "Conductivity / mS/cm".
+    base, slash, unit = label.partition(" / ") if " / " in label else label.rpartition("/")
     if slash:
         return " ".join(base.lower().split()), _cycler.known_unit(unit) or unit.strip() or "1"
     machine = label.strip().lower()
@@ -245,10 +246,11 @@ def write(ds: xr.Dataset, path: str | Path, *, overwrite: bool = False, progress
     import pyarrow.parquet as pq
 
     target = Path(path)
-    if not isinstance(ds, xr.Dataset) or "record" not in ds.dims or "voltage" not in ds:
+    is_record = isinstance(ds, xr.Dataset) and "record" in ds.dims and "voltage" in ds
+    if not is_record or not ({"test_time", "time"} & set(ds.variables)):
         raise DimensionError(
-            f"{target.name}: BDF holds a cycler's record with dimension 'record' and 'voltage'; save other data as "
-            ".nc or .zarr"
+            f"{target.name}: BDF holds a cycler's record: dimension 'record', 'voltage', 'test_time'; save other data "
+            "as .nc or .zarr"
         )
     table = pa.table(_labelled(ds))
     with replacing(target, overwrite) as unfinished:

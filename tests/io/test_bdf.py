@@ -113,6 +113,13 @@ def test_only_a_record_can_be_written(tmp_path):
         io.save(record().drop_vars("voltage"), tmp_path / "a.csv")
 
 
+def test_units_with_a_slash_of_their_own_come_back(tmp_path):
+    record = io.open(write(tmp_path, "Test Time / s,Voltage / V,Conductivity / mS/cm\n0,3,7\n1,3.1,8\n"))
+    assert record["conductivity"].attrs["units"] == "mS/cm"
+    io.save(record, tmp_path / "again.csv")
+    assert io.open(tmp_path / "again.csv")["conductivity"].attrs["units"] == "mS/cm"
+
+
 def test_start_gives_the_clock(tmp_path):
     text = "Test Time / s,Voltage / V,Current / A\n0,3.0,0.1\n10,3.1,0.1\n"
     assert "time" not in io.open(write(tmp_path, text)).coords
