@@ -193,6 +193,8 @@ def _check_sigma(dataset: xr.Dataset, name: str) -> None:
 
 def _check_attributes(where: str, attrs: Mapping[Any, Any]) -> None:
     for key, value in attrs.items():
+        if not isinstance(key, str):
+            raise SchemaError(f"attribute {key!r} of {where} must be named by text, got a {type(key).__name__}")
         if isinstance(value, (str, int, float, np.number)) and not isinstance(value, bool):
             continue
         if isinstance(value, (list, tuple, np.ndarray)):
@@ -232,7 +234,8 @@ def record(
         The function's public name, ``"scattering.integrate"``.
     source
         The file or files read. Sets the attributes ``source`` and ``source_sha256``; the latter is named
-        ``source_fingerprint`` (SHA-256 of size, first and last MiB) where the files exceed 256 MiB.
+        ``source_fingerprint`` (SHA-256 of size, first and last MiB, of less where there are more than 128 files) where
+        the files exceed 256 MiB together.
     **arguments
         As the user gave them. Arrays and datasets are shortened to their shape and identity.
 
@@ -277,9 +280,11 @@ def _source_attributes(paths: list[Path]) -> dict[str, str]:
     names = [path.name for path in paths]
     text = str(paths[0]) if len(paths) == 1 else f"{paths[0].parent}: {names[0]} ... {names[-1]} ({len(names)} files)"
     whole = sum(path.stat().st_size for path in paths) <= FINGERPRINT_LIMIT
+    # Of a thousand files of a long series less is read of each.
+    piece = max(2**12, min(2**20, FINGERPRINT_LIMIT // (2 * len(paths))))
     digest = hashlib.sha256()
     for path in paths:
-        one = file_sha256(path) if whole else _ends_sha256(path)
+        one = file_sha256(path) if whole else _ends_sha256(path, piece)
         digest.update(one.encode())
     total = one if len(paths) == 1 else digest.hexdigest()
     return {"source": text, "source_sha256" if whole else "source_fingerprint": total}
@@ -291,11 +296,11 @@ def file_sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _ends_sha256(path: Path) -> str:
+def _ends_sha256(path: Path, piece: int) -> str:
     size = path.stat().st_size
     with open(path, "rb") as file:
-        head = file.read(2**20)
-        file.seek(max(0, size - 2**20))
+        head = file.read(piece)
+        file.seek(max(0, size - piece))
         return hashlib.sha256(str(size).encode() + head + file.read()).hexdigest()
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from batlab import datasets, io
+from batlab.errors import ReadError
 from batlab.schema import check
 
 
@@ -34,6 +35,12 @@ def test_modules_are_laid_out_lazily_with_gaps_masked(folder, frames):
     assert frames.attrs["pixel_size_x"] == pytest.approx(55e-6)
     # 12-bit counters, saturation_value 4095.
     assert frames.attrs["overflow"] == [-2, -1, 4095]
+
+
+@pytest.mark.data
+def test_a_glob_that_catches_the_result_too_says_so(folder):
+    with pytest.raises(ReadError, match=r"_proc\.nxs: holds patterns, .*_m1_part00000\.nxs does not; open them apart"):
+        io.open(str(folder / "*.nxs"))
 
 
 @pytest.mark.data

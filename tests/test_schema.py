@@ -59,6 +59,7 @@ def swap_axis(values):
         (with_attr("intensity", units=""), UnitError, ["'intensity'", "'units'"]),
         (with_attr("intensity", long_name=""), SchemaError, ["'intensity'", "'long_name'"]),
         (with_attr("intensity", nested={"a": 1}), SchemaError, ["'nested'", "dict", "json.dumps"]),
+        (lambda d: d.assign_attrs({1: "a"}), SchemaError, ["1", "named by text", "int"]),
         (with_attr("intensity", truth=True), SchemaError, ["'truth'", "bool", "0 or 1"]),
         (with_attr("intensity", nothing=None), SchemaError, ["'nothing'", "NoneType"]),
         (with_attr("intensity_sigma", units="1"), UnitError, ["'intensity_sigma'", "'count'"]),
@@ -128,6 +129,22 @@ def test_a_huge_source_is_named_by_its_ends(tmp_path, monkeypatch):
     done = record(pattern(), "io.open", source=file)
     assert "source_sha256" not in done.attrs
     assert len(done.attrs["source_fingerprint"]) == 64
+
+
+def test_of_many_huge_sources_little_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "FINGERPRINT_LIMIT", 2**20)
+    files = [tmp_path / f"{i}.h5" for i in range(40)]
+    for i, file in enumerate(files):
+        file.write_bytes(bytes([i]) * 2**18)
+    first = record(pattern(), "io.open", source=files).attrs["source_fingerprint"]
+    read = []
+    monkeypatch.setattr(schema, "_ends_sha256", lambda path, piece: read.append(piece) or "")
+    record(pattern(), "io.open", source=files)
+    assert 2 * sum(read) <= 2**20
+    monkeypatch.undo()
+    monkeypatch.setattr(schema, "FINGERPRINT_LIMIT", 2**20)
+    files[7].write_bytes(b"x" * 2**18)
+    assert record(pattern(), "io.open", source=files).attrs["source_fingerprint"] != first
 
 
 def test_identity_follows_the_measurement_not_the_values_or_the_history():

@@ -18,6 +18,7 @@ import xarray as xr
 from batlab.errors import ReadError, choose
 from batlab.io._header import Header, read_header
 from batlab.io._text import Block, blocks, peek, read_text, without_comments
+from batlab.io.physical_units import positive
 from batlab.schema import quantity
 
 NAME = "patterns in columns"
@@ -135,6 +136,10 @@ def _axis(header: Header, hints: dict[str, Any], name: str) -> tuple[str, float]
             f"{name}: nothing in the file says what its first column is; pass axis='two_theta' (with wavelength=… in "
             "angstrom), axis='q' or axis='r'"
         )
+    if header.axis not in (None, axis):
+        warnings.warn(
+            f"{name}: says that its first column is {header.axis!r}, axis={axis!r} is used", UserWarning, stacklevel=2
+        )
     stated = header.units if header.axis == axis else None
     units = hints.get("units") or stated or (MODEL_UNITS[axis] if hints.get("axis") else None)
     if units is None:
@@ -167,12 +172,14 @@ def _columns(
     n = values.shape[1] - 1
     azimuth, column = hints.get("azimuth"), hints.get("column")
     if azimuth is not None:
-        if np.size(azimuth) != n:
-            raise ReadError(f"{name}: azimuth= has {np.size(azimuth)} values, the file {n} intensity columns")
+        if np.ndim(azimuth) != 1 or np.size(azimuth) != n:
+            raise ReadError(
+                f"{name}: azimuth= must be a list of {n} angles, one an intensity column, got {azimuth!r:.60}"
+            )
         return values[:, 1:].T, None
     if column is not None:
-        if not 1 <= column <= n:
-            raise ReadError(f"{name}: column= must be 1 to {n}, got {column}")
+        if column not in range(1, n + 1):
+            raise ReadError(f"{name}: column= must be 1 to {n}, got {column!r}")
         return values[:, column][None], None
     sigma = header.sigma_column if header.sigma_column is not None else (2 if n == 2 else None)
     if n > 2 and (sigma is None or sigma > n):
@@ -233,9 +240,7 @@ def _attributes(patterns: list[Pattern], hints: dict[str, Any]) -> dict[str, Any
     for key in ("wavelength", "wavelength_alpha2", "alpha2_ratio"):
         if hints.get(key) is None:
             continue
-        given, told = float(hints[key]), attrs.get(key)
-        if not np.isfinite(given) or given <= 0:
-            raise ValueError(f"{key} must be positive, got {given}")
+        given, told = positive(key, hints[key]), attrs.get(key)
         if told is not None and abs(given / told - 1) > 1e-4:
             text = f"{patterns[0].path.name}: states {key} {told:g}, {key}={given:g} is used"
             warnings.warn(text, UserWarning, stacklevel=2)

@@ -9,6 +9,7 @@ from pathlib import Path
 import xarray as xr
 
 from batlab.errors import ReadError
+from batlab.io.physical_units import positive
 
 NAME = "HDF5 and NeXus"
 HINTS = frozenset({"path", "chunks", "allow_links", "mask_bits", "timezone", "axis_unit", "wavelength"})
@@ -60,17 +61,25 @@ def read(
         A link leads outside the file's folder.
     """
     from batlab.io import detector, netcdf, nexus
-    from batlab.io.links import Folders, survey
+    from batlab.io.folders import Folders
+    from batlab.io.links import survey
+    from batlab.io.text_heaps import NAMED, check_heaps
 
     if isinstance(chunks, bool) or not isinstance(chunks, int) or chunks < 1:
         raise ValueError(f"chunks must be a number of frames of at least 1, got {chunks!r}")
+    check_heaps(paths, NAMED)
     if netcdf.is_own(paths[0]) and path is None:
         if len(paths) > 1:
             raise ReadError(f"{paths[0].name}: was saved by batlab; open such files one by one")
         return netcdf.read(paths[0])
     surveys = [survey(one, Folders.of(one, allow_links)) for one in paths]
-    patterns = nexus.pattern_groups(surveys[0], path)
-    if patterns:
+    holds_patterns = [bool(nexus.pattern_groups(contents, path)) for contents in surveys]
+    if len(set(holds_patterns)) > 1:
+        one, other = paths[holds_patterns.index(True)].name, paths[holds_patterns.index(False)].name
+        raise ReadError(
+            f"{one}: holds patterns, {other} does not; open them apart, with a glob that leaves one kind out"
+        )
+    if holds_patterns[0]:
         result = nexus.read(surveys, path=path, axis_unit=axis_unit)
     else:
         result = detector.read(surveys, path=path, chunks=chunks, mask_bits=mask_bits, timezone=timezone)
@@ -80,8 +89,7 @@ def read(
 def _with_wavelength(result: xr.Dataset | xr.DataTree, wavelength: float | None) -> xr.Dataset | xr.DataTree:
     if wavelength is None:
         return result
-    if not wavelength > 0:
-        raise ValueError(f"wavelength must be in angstrom and above 0, got {wavelength!r}")
+    value = positive("wavelength", wavelength)
     if isinstance(result, xr.DataTree):
-        return result.map_over_datasets(lambda part: part.assign_attrs(wavelength=wavelength) if part.sizes else part)
-    return result.assign_attrs(wavelength=float(wavelength))
+        return result.map_over_datasets(lambda part: part.assign_attrs(wavelength=value) if part.sizes else part)
+    return result.assign_attrs(wavelength=value)

@@ -38,7 +38,7 @@ def open_file(path: str | os.PathLike, needed_by: str = "") -> Iterator[h5py.Fil
         It is no HDF5 file, its structure is damaged, or it is being written.
     """
     with LOCK, blaming(path, needed_by):
-        check_heaps(path)
+        check_heaps([path])
         try:
             file = h5py.File(path, "r")
         except OSError as error:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from batlab.errors import ReadError
 
 HEADER = 2**20  # bytes; no header of an image is longer
+MOST_HEADERS = 2**16  # bytes; nor is most
 CBF_MARK = b"\x0c\x1a\x04\xd5"  # stands before the binary section, imgCIF dictionary
 MOST_PAGES = 100_000
 _WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # TIFF 6.0, section 2
@@ -25,9 +26,11 @@ def check_whole(path: Path) -> int | None:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(HEADER)
+        head = file.read(MOST_HEADERS)
         if head[:4] in (b"II*\0", b"MM\0*"):
             return _check_tiff(file, path, size)
+        if not _has_end(head):
+            head += file.read(HEADER - MOST_HEADERS)
         if head.startswith(b"###CBF"):
             _check_cbf(head, path, size)
             return 1
@@ -37,6 +40,12 @@ def check_whole(path: Path) -> int | None:
             return None
         _check_gadds(head, path, size)
         return 1
+
+
+def _has_end(head: bytes) -> bool:
+    if head.startswith(b"###CBF"):
+        return CBF_MARK in head
+    return not head.startswith(b"{") or b"}" in head
 
 
 def _need(path: Path, needed: int, size: int) -> None:

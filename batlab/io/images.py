@@ -19,6 +19,7 @@ from batlab.errors import BatlabError, ReadError
 from batlab.io.detector_facts import Facts, overflow_values
 from batlab.io.frames import frames_dataset
 from batlab.io.image_checks import check_whole
+from batlab.io.physical_units import positive
 from batlab.schema import quantity
 
 NAME = "detector images"
@@ -70,17 +71,14 @@ def read(paths: list[Path], *, wavelength: float | None = None) -> xr.Dataset:
     """
     import dask.array as da
 
-    if wavelength is not None and not wavelength > 0:
-        raise ValueError(f"wavelength must be in angstrom and above 0, got {wavelength!r}")
+    stated = {} if wavelength is None else {"wavelength": positive("wavelength", wavelength)}
     whole, lost = _whole_images(paths)
     shape, dtype = _first(whole[0][0])
     parts = [Image(path, number, shape, dtype).lazily() for path, number, _ in whole]
     array = da.stack(parts) if len(parts) > 1 else parts[0][None]
     headers = {path: header_facts(path) for path in dict.fromkeys(path for path, _, _ in whole)}
     attrs = {key: value for key, value in headers[whole[0][0]].items() if key != "exposure"}
-    if wavelength is not None:
-        attrs["wavelength"] = float(wavelength)
-    facts = Facts(attrs=attrs, overflow=overflow_values(dtype, None))
+    facts = Facts(attrs=attrs | stated, overflow=overflow_values(dtype, None))
     frame = np.array([at for _, _, at in whole], np.int64)
     result = frames_dataset(array, frame, facts, lost=lost)
     exposure = np.array([headers[path].get("exposure", np.nan) for path, _, _ in whole])

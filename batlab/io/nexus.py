@@ -51,8 +51,6 @@ def read(surveys: Sequence[Contents], *, path: str | None, axis_unit: str | None
     parts = []
     for contents in surveys:
         groups = pattern_groups(contents, path)
-        if not groups:
-            raise ReadError(f"{contents.path.name}: holds no patterns, {surveys[0].path.name} does; open them apart")
         parts.append({name: _dataset(contents, name, pair, axis_unit) for name, pair in groups.items()})
     if len(parts) == 1 and len(parts[0]) > 1:
         return xr.DataTree.from_dict({_node(name, list(parts[0])): part for name, part in parts[0].items()})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import SupportsFloat
+
 from batlab.errors import ReadError
 
 _LENGTH = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "angstrom": 1e-10, "pm": 1e-12}
@@ -59,6 +62,20 @@ def factor(units: object, to: str, where: str) -> float:
     if value is None:
         raise ReadError(f"{where} is in {text!r}; expected a unit that can be turned into {to}")
     return float(f"{value:.15g}")
+
+
+def positive(name: str, value: object) -> float:
+    """Return the hint `name` as a number; refuse what is none, not finite or not above 0.
+
+    >>> positive("wavelength", "short")
+    Traceback (most recent call last):
+        ...
+    ValueError: wavelength must be a number above 0, got 'short'
+    """
+    is_number = isinstance(value, SupportsFloat) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(float(value)) or float(value) <= 0:  # type: ignore[arg-type]
+        raise ValueError(f"{name} must be a number above 0, got {value!r}")
+    return float(value)  # type: ignore[arg-type]
 
 
 def inverse(text: str) -> str | None:

@@ -1,24 +1,34 @@
-"""The heaps in which HDF5 keeps text: checked before the library reads them, for damage there hangs or crashes it."""
+"""The heaps in which HDF5 keeps text: checked before the library reads them, for damage there hangs or crashes it.
+
+The whole file is read for it, so only small ones are checked: 64 MiB of those that the user names, 1 MiB of any other.
+"""
 
 from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from batlab.errors import ReadError
 
-SCANNED = 2**26  # bytes; larger files are data files, whose text is little
+NAMED = 2**26  # bytes of all files that the user names
+LINKED = 2**20  # bytes of one file met on the way; larger ones hold frames and little text
 _HEAD = struct.Struct("<4sB3xQ")
 _OBJECT = struct.Struct("<HH4xQ")
 
 
-def check_heaps(path: str | os.PathLike) -> None:
-    """Raise ReadError if a global heap in the file is damaged (HDF5 File Format Specification 3.0, III.E)."""
-    status = os.stat(path)
-    if status.st_size <= SCANNED:
-        damage = _damage(os.fspath(path), status.st_mtime_ns, status.st_size)
+def check_heaps(paths: Sequence[str | os.PathLike], most: int = LINKED) -> None:
+    """Raise ReadError if a global heap in the files is damaged (HDF5 File Format Specification 3.0, III.E).
+
+    Nothing is checked where they have more than `most` bytes together.
+    """
+    states = [os.stat(path) for path in paths]
+    if sum(state.st_size for state in states) > most:
+        return
+    for path, state in zip(paths, states, strict=True):
+        damage = _damage(os.fspath(path), state.st_mtime_ns, state.st_size)
         if damage is not None:
             raise ReadError(f"{Path(path).name}: its text is damaged at byte {damage}")
 

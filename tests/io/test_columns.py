@@ -214,11 +214,29 @@ def test_missing_counts_are_nan(tmp_path):
     assert np.isnan(ds["intensity"].values[0, 1])
 
 
+def test_axis_that_contradicts_the_header_warns(tmp_path):
+    path = write(tmp_path, "# 2th_deg I\n1 1\n2 2\n")
+    with pytest.warns(UserWarning, match=r"says that its first column is 'two_theta', axis='q' is used"):
+        assert "q" in io.open(path, axis="q").dims
+
+
+@pytest.mark.parametrize("hints", [{"wavelength": "short"}, {"wavelength": float("nan")}, {"alpha2_ratio": True}])
+def test_hints_that_are_no_numbers_are_refused(tmp_path, hints):
+    with pytest.raises(ValueError, match=r"must be a number above 0, got"):
+        io.open(write(tmp_path, HEADER + "10 1\n11 2\n"), **hints)
+
+
+@pytest.mark.parametrize(("hints", "words"), [({"column": "a"}, "1 to 1, got 'a'"), ({"azimuth": 3.0}, "a list of 1")])
+def test_columns_that_are_not_there_are_refused(tmp_path, hints, words):
+    with pytest.raises(ReadError, match=words):
+        io.open(write(tmp_path, HEADER + "10 1\n11 2\n"), **hints)
+
+
 def test_wavelength_that_contradicts_the_file_warns(tmp_path):
     path = write(tmp_path, "# Wavelength: 4.066e-11 m\n" + HEADER + "10 1\n11 2\n")
     with pytest.warns(UserWarning, match=r"states wavelength 0.4066, wavelength=0.5 is used"):
         assert io.open(path, wavelength=0.5).attrs["wavelength"] == 0.5
-    with pytest.raises(ValueError, match="wavelength must be positive"):
+    with pytest.raises(ValueError, match="wavelength must be a number above 0"):
         io.open(path, wavelength=-1)
 
 
