@@ -58,7 +58,7 @@ def open(path: Source, /, **hints: Any) -> Any:
     ReadError
         The file is missing, damaged or of no known format; the message names it.
     TypeError
-        For a hint that the reader does not know.
+        For a hint that the reader does not know, or a `path` that is none.
 
     Examples
     --------
@@ -86,7 +86,10 @@ def open(path: Source, /, **hints: Any) -> Any:
         return result
     source = paths[0] if len(paths) == 1 else paths
     if isinstance(result, xr.DataTree):
-        return record(result, "io.open", source=source, **hints)
+        # Each measurement says where it comes from, so that it can be worked with alone.
+        told = record(xr.Dataset(), "io.open", source=source, **hints).attrs
+        parts = {node.path: node.to_dataset(inherit=False).assign_attrs(told) for node in result.subtree}
+        return xr.DataTree.from_dict(parts)
     return record(result, "io.open", source=source, **hints)
 
 
@@ -129,6 +132,8 @@ def expand(path: Source) -> list[Path]:
                 raise ReadError(f"{os.fspath(path)}: no file matches" + _near(one))
             return sorted(map(_openable, files), key=_natural)
         raise ReadError(f"{os.fspath(path)}: there is no such file" + _near(one))
+    if not isinstance(path, Iterable):
+        raise TypeError(f"io.open takes a path, a glob or a list of paths, got {type(path).__name__}")
     paths = [file for item in path for file in expand(item)]
     if not paths:
         raise ReadError("io.open got an empty list of files")
@@ -177,12 +182,12 @@ def _reader_of(paths: list[Path]) -> ModuleType:
 
 def _recognise(path: Path) -> ModuleType:
     head = _head(path)
+    if not head and not path.is_dir():
+        raise ReadError(f"{path.name}: the file is empty")
     for name in READERS:
         reader = import_module(f"batlab.io.{name}")
         if reader.recognise(path, head):
             return reader
-    if not head and not path.is_dir():
-        raise ReadError(f"{path.name}: the file is empty")
     raise ReadError(f"{path.name}: is of no known format (it starts with {head[:8]!r})")
 
 

@@ -57,6 +57,8 @@ def save(
     ------
     AlreadyThereError
         `path` is there and `overwrite` is False.
+    TypeError
+        `obj` is none of these.
     ValueError
         For an ending that no writer knows; `batlab.schema.check`'s errors for an object that breaks the data model.
 
@@ -74,6 +76,8 @@ def save(
     if module is None:
         hint = did_you_mean(target.suffix, WRITERS) or f"; endings are {', '.join(WRITERS)}"
         raise ValueError(f"{target.name}: cannot tell the format to write from its ending{hint}")
+    if not isinstance(obj, (xr.Dataset, xr.DataArray, xr.DataTree)):
+        raise TypeError(f"io.save takes a Dataset, DataArray or DataTree, got {type(obj).__name__}")
     if isinstance(obj, xr.DataTree):
         check(obj)
     else:

@@ -9,7 +9,7 @@ from batlab import io
 from batlab.constants import HC
 from batlab.errors import ReadError
 from batlab.io.physical_units import factor
-from batlab.schema import check
+from batlab.schema import check, file_sha256
 
 Q = np.linspace(10.0, 50.0, 41)  # 1/nm
 COUNTS = np.random.default_rng(5).poisson(50, (3, 41)).astype("f4")
@@ -63,6 +63,8 @@ def test_several_measurements_are_a_tree_and_path_takes_one(tmp_path):
     assert isinstance(tree, xr.DataTree)
     assert set(tree.children) == {"scan1", "scan2"}
     assert io.open(tmp_path / "a.h5", path="/scan2").sizes == {"frame": 3, "q": 41}
+    # Each measurement names its source, so that a mark made on it alone finds it again.
+    assert tree["scan1"].attrs["source_sha256"] == tree.attrs["source_sha256"] == file_sha256(tmp_path / "a.h5")
 
 
 def test_several_files_are_one_series_on_one_grid(tmp_path):

@@ -129,6 +129,13 @@ def test_endless_lines_are_refused_in_seconds(tmp_path, lead, line):
     assert time.perf_counter() - start < 15
 
 
+def test_what_is_no_path_and_what_cannot_be_saved_are_named(folder):
+    with pytest.raises(TypeError, match="a path, a glob or a list of paths, got NoneType"):
+        bl.open(None)
+    with pytest.raises(TypeError, match=r"io\.save takes .*, got dict"):
+        bl.save({}, folder / "out.nc")
+
+
 def test_save_asks_for_a_known_ending(folder):
     with pytest.raises(ValueError, match=r"out.xyz: cannot tell the format"):
         bl.save(bl.open(folder / "p1.xy"), folder / "out.xyz")
