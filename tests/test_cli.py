@@ -84,6 +84,20 @@ def test_debug_shows_the_traceback(batlab, tmp_path):
     assert "Traceback" in result.stderr
 
 
+def test_an_output_that_is_there_is_refused_before_any_work(batlab, aluminium, tmp_path):
+    taken = tmp_path / "taken.nc"
+    taken.write_bytes(b"results of last week")
+    for words in (("track", "no_such_patterns.nc", "no.cif", "-o", tmp_path / "new.nc", "--peaks", taken),
+                  ("integrate", "no_such_frames.h5", "no.poni", "-o", taken)):  # fmt: skip
+        result = batlab(*words)
+        assert result.exit_code == 1
+        assert "taken.nc is there already; add --overwrite" in result.stderr
+    assert taken.read_bytes() == b"results of last week"
+    page = batlab("report", aluminium[0], "-o", taken)
+    assert "add --overwrite" in page.stderr
+    assert "folder" in batlab("track", "a.nc", "a.cif", "-o", tmp_path / "no" / "x.nc").stderr
+
+
 def test_info_tells_dims_units_and_range(batlab, aluminium):
     patterns, structure, _ = aluminium
     result = batlab("info", patterns)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from batlab.cli.messages import console, reported, saved
+from batlab.cli.messages import check_output, console, reported, saved
 
 app = typer.Typer(
     name="batlab",
@@ -74,6 +74,7 @@ def integrate(
     """Average detector frames over rings: frames to patterns."""
     import batlab as bl
 
+    check_output(output, overwrite=overwrite)
     frames = _open(files, hint)
     calibration = bl.open(geometry, **({} if orientation is None else {"orientation": orientation}))
     patterns = bl.scattering.integrate(frames, calibration, n_bins=n_bins, unit=unit, polarization=polarization)
@@ -100,6 +101,7 @@ def track(
     """Follow the peaks of a phase and refine its cell in every frame: patterns to cell parameters."""
     import batlab as bl
 
+    check_output(output, peaks, overwrite=overwrite)
     patterns = _open(files, hint)
     all_phases = [bl.io.structure(path) for path in (structure, standard, *(beside or [])) if path]
     table = bl.curves.fit_peaks(patterns, near={phase.attrs["phase"]: phase for phase in all_phases})

@@ -47,12 +47,28 @@ def reported(command: Command) -> Command:
 
 def _show_error(error: BaseException) -> None:
     message = " ".join(str(error).split()) or type(error).__name__
+    message = message.replace("pass overwrite=True", "add --overwrite")
     kind = type(error).__name__
     errors.print(Text.assemble(("error: ", "bold red"), f"{message} ({kind}; --debug shows more)"), soft_wrap=True)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     errors.print(Text.assemble(("warning: ", "yellow"), " ".join(str(message).split())), soft_wrap=True)
+
+
+def check_output(*paths: Path | None, overwrite: bool) -> None:
+    """Refuse outputs that cannot be written, before hours of work and not after.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError
+        A file is there already, or its folder is not.
+    """
+    for path in filter(None, paths):
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} is there already; add --overwrite to replace it")
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"the folder {path.parent} is not there; make it first")
 
 
 def saved(path: Path, result: Any = None) -> None:
