@@ -12,6 +12,7 @@ from batlab.schema import identity
 
 MAP_SIZE = (400, 270)
 PANEL_SIZE = (118, MAP_SIZE[1])
+SCRIPT_PANEL_SIZE = (96, MAP_SIZE[1])  # narrower: each has a frame axis of its own, and all must fit a notebook
 PATTERN_SIZE = (MAP_SIZE[0], 130)
 
 
@@ -27,7 +28,7 @@ def script(measurement: Measurement, state: State, names: dict[str, str], *, has
         for shown, whole in zip((state.frames, state.axis_range), measurement.whole, strict=True)
     )
     look = {"axis_range": points, "scale": state.scale, "reference": state.reference}
-    upright = {"frame_axis": "y", "frames": frames, "cursor": state.frame, "size": PANEL_SIZE}
+    upright = {"frame_axis": "y", "frames": frames, "cursor": state.frame, "size": SCRIPT_PANEL_SIZE}
     heat = {**look, "frames": frames, "limits": state.limits, "cursor": state.frame, "size": MAP_SIZE}
     lines = ["from bokeh.layouts import column, row", "", "import batlab as bl", "", *_told(measurement.given, series)]
     lines.append(f"heat = bl.figures.heat_map({series}, {_keywords(heat)})")

@@ -224,6 +224,26 @@ def test_code_draws_the_same_screen(explorer, make):
     assert names["region"].sizes["frame"] == 3
 
 
+def test_code_uses_the_names_of_the_user(make, monkeypatch):
+    """A list of tracks made in the call has no name; its members have."""
+    mine = make.patterns()
+    lattice, lines = make.cells(mine), make.peaks(mine)
+    names = {"mine": mine, "lattice": lattice, "lines": lines, "_hidden": mine}
+
+    class Shell:
+        user_ns = names
+
+    monkeypatch.setattr("IPython.get_ipython", Shell)
+    explorer = CycleExplorer(mine, [lattice, lines])
+    explorer.state.axis_range = (1.1000000000000001, 4.199999999999999)
+    code = explorer.code()
+    assert "tracks" not in code
+    assert "axis_range=(1.1, 4.2)" in code
+    monkeypatch.setattr("batlab.dashboards.show", lambda figure: None)
+    exec(code, {**names})
+    assert "bl.dashboards.show(screen)" in code
+
+
 def test_load_swaps_the_data_in_place(explorer, make):
     root, images = explorer.screen.root, explorer.screen.part("map_image")
     explorer.state.frame, explorer.state.reference = 30, 4

@@ -101,6 +101,17 @@ def test_a_retry_with_the_same_uuid_keeps_one_mark(store):
         store.add("abc", author="Ada", frames=(0, 1), mark_id=name, **FIELDS)
 
 
+def test_a_mark_shows_itself_in_a_line_and_in_a_table(store, patterns):
+    mark = store.add(patterns, author="<i>Ada</i>", frames=(2, 4), axis_range=(1.2, 1.4), text="<script>x", **FIELDS)
+    assert "frames 2 to 4, q 1.2 to 1.4 1/angstrom" in repr(mark)
+    assert len(repr(mark)) < 250
+    shown = mark._repr_html_()
+    assert "lithium plating" in shown
+    assert "&lt;script&gt;x" in shown
+    assert "<i>" not in shown
+    assert "<script" not in shown
+
+
 def test_marks_are_found_by_dataset(store, patterns):
     here = store.add(patterns, author="Ada", frames=(0, 0), **FIELDS)
     store.add("another", author="Ada", frames=(0, 0), **FIELDS)
