@@ -62,5 +62,9 @@ fi
 # An editable install lays down no data files: the Jupyter server finds our extension here.
 mkdir -p .venv/etc/jupyter/jupyter_server_config.d
 cp jupyter/batlab.json .venv/etc/jupyter/jupyter_server_config.d/batlab.json
+# JupyterLab's question about its news would cover the first figure.
+mkdir -p .venv/etc/jupyter/labconfig
+printf '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}\n' \
+    >.venv/etc/jupyter/labconfig/page_config.json
 touch .venv/.ready
 say "ready: source .venv/bin/activate"
