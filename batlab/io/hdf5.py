@@ -71,7 +71,7 @@ def read(
     if netcdf.is_own(paths[0]) and path is None:
         if len(paths) > 1:
             raise ReadError(f"{paths[0].name}: was saved by batlab; open such files one by one")
-        return netcdf.read(paths[0])
+        return netcdf.read(paths[0], Folders.of(paths[0], allow_links))
     surveys = [survey(one, Folders.of(one, allow_links)) for one in paths]
     holds_patterns = [bool(nexus.pattern_groups(contents, path)) for contents in surveys]
     if len(set(holds_patterns)) > 1:

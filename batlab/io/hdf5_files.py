@@ -128,6 +128,12 @@ class _PaddedFile(io.RawIOBase):
         super().close()
 
 
+def check_plain(dtype: np.dtype | None, what: str) -> None:
+    """Raise TypeError unless `dtype` is of numbers or text: HDF5 crashes on one that damage made a nest of lists."""
+    if dtype is None or (dtype.kind not in "biufS" and h5py.check_string_dtype(dtype) is None):
+        raise TypeError(f"{what} holds neither numbers nor text ({dtype})")
+
+
 def check_whole(array: h5py.Dataset, path: str | os.PathLike) -> None:
     """Raise ReadError if part of a stored array lies beyond the file's end."""
     size = os.stat(path).st_size

@@ -12,7 +12,7 @@ import numpy as np
 
 from batlab.errors import ReadError
 from batlab.io.folders import Folders, check_storage
-from batlab.io.hdf5_files import H5_ERRORS, blaming, check_whole, open_file
+from batlab.io.hdf5_files import H5_ERRORS, blaming, check_plain, check_whole, open_file
 
 LIMIT = 100_000  # groups and arrays in one file
 VISITS = 16  # of one group under different names; groups linked to each other have no end of names
@@ -63,6 +63,7 @@ class Contents:
             return None
         with open_file(found.file) as file, blaming(found.file, f"{name} cannot be read"):
             check_whole(file[found.inner], found.file)
+            check_plain(found.dtype, name)
             return plain(file[found.inner][()])
 
     def children(self, group: str) -> list[Found]:
@@ -95,7 +96,9 @@ def _visit(contents: Contents, group: h5py.Group, file: str, prefix: str, trail:
     contents.groups[prefix or "/"] = Found(prefix or "/", file, group.name or "/", attrs=_attributes(group))
     identity = (file, h5py.h5o.get_info(group.id).addr)
     contents.visits[identity] += 1
-    if identity in trail or len(trail) > DEPTH or contents.visits[identity] > VISITS:
+    if len(trail) > DEPTH:
+        contents.broken[prefix] = ReadError(f"{Path(file).name}: has groups in groups more than {DEPTH} deep")
+    if len(trail) > DEPTH or identity in trail or contents.visits[identity] > VISITS:
         return
     for key in group:
         if len(contents.arrays) + len(contents.groups) + len(contents.broken) > LIMIT:
@@ -160,4 +163,9 @@ def _walk(contents: Contents, start: h5py.Group, path: str, file: str, name: str
 
 
 def _attributes(thing: Any) -> dict[str, Any]:
-    return {key: plain(thing.attrs[key]) for key in NOTED if key in thing.attrs}
+    attrs = {}
+    for key in NOTED:
+        if key in thing.attrs:
+            check_plain(thing.attrs.get_id(key).dtype, f"{thing.name}, attribute {key}")
+            attrs[key] = plain(thing.attrs[key])
+    return attrs

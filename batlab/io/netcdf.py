@@ -10,9 +10,11 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from batlab.errors import ReadError, UnsafePathError
+from batlab.errors import ReadError
 from batlab.io.atomic import replacing
+from batlab.io.folders import Folders
 from batlab.io.hdf5_files import LOCK, StoredArray, blaming, open_file
+from batlab.io.links import survey
 from batlab.io.nexus_view import VIEW, write_view
 from batlab.io.plain_form import VERSION, from_plain, to_plain
 from batlab.io.writing import store
@@ -95,7 +97,7 @@ def _attribute(value: Any) -> Any:
     return value
 
 
-def read(path: Path) -> xr.Dataset | xr.DataTree:
+def read(path: Path, folders: Folders) -> xr.Dataset | xr.DataTree:
     """Return what was saved; variables above 64 MiB are lazy, and no file stays open.
 
     Raises
@@ -103,34 +105,18 @@ def read(path: Path) -> xr.Dataset | xr.DataTree:
     ReadError
         The file is damaged.
     UnsafePathError
-        It leads to other files, which what batlab saves never does.
+        Something in it leads to a file outside `folders`.
     """
     import h5netcdf
 
-    _refuse_links(path)
+    # What follows reads as HDF5 does, links and all: look first where they lead.
+    for error in survey(path, folders).broken.values():
+        raise error
     with LOCK, blaming(path, "was saved by batlab and is damaged"), h5netcdf.File(path, "r") as file:
         parts = {place: _read_group(path, place, group) for place, group in _groups(file)}
         result = parts["/"] if list(parts) == ["/"] else xr.DataTree.from_dict(parts)
     result.attrs["batlab_schema"] = VERSION
     return result
-
-
-def _refuse_links(path: Path) -> None:
-    links: list[tuple[str, Any]] = []
-    with open_file(path) as file, blaming(path, "was saved by batlab and is damaged"):
-        # An exception inside the visit would be a SystemError: visit first, look then.
-        file.visititems_links(lambda name, link: links.append((name, link)))
-        away = (name for name, link in links if not isinstance(link, h5py.HardLink) or _is_elsewhere(file[name]))
-        found = next(away, None)
-    if found is not None:
-        raise UnsafePathError(
-            f"{path.name}: /{found} is a link or lies in another file, which batlab never writes; the file was changed "
-            "since it was saved, and is refused"
-        )
-
-
-def _is_elsewhere(thing: Any) -> bool:
-    return isinstance(thing, h5py.Dataset) and bool(thing.is_virtual or thing.external)
 
 
 def _groups(group: Any, place: str = "/") -> Iterator[tuple[str, Any]]:

@@ -385,6 +385,16 @@ def test_bitshuffle_chunk_of_noise_names_file_and_frame(tmp_path, length):
         frames.intensity[5].compute()
 
 
+def test_attribute_of_nested_lists_is_never_read(tmp_path):
+    # Damage turns the type "text of any length" into "list of any length"; reading it as such ends the process.
+    master = write_eiger(tmp_path)
+    with h5py.File(master, "a") as file:
+        units = file["/entry/instrument/detector/count_time"].attrs
+        units.create("units", np.array([[1, 2]], "u1")[0], dtype=h5py.vlen_dtype("u1"), shape=())
+    with pytest.warns(UserWarning, match=r"count_time.*holds neither numbers nor text.*count_time is left out"):
+        assert "exposure" not in io.open(master).coords
+
+
 def test_damaged_heap_of_text_is_refused_before_hdf5_loops(tmp_path):
     master = write_eiger(tmp_path)
     content = bytearray(master.read_bytes())

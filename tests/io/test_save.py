@@ -224,7 +224,7 @@ def test_cut_files_are_read_errors(tmp_path, part):
         io.open(path).load()
 
 
-@pytest.mark.parametrize("kind", ["external link", "soft link", "virtual array", "external storage"])
+@pytest.mark.parametrize("kind", ["external link", "virtual array", "external storage"])
 def test_a_saved_file_that_was_made_to_lead_elsewhere_is_refused(tmp_path, kind):
     secret, path = tmp_path / "secret.h5", tmp_path / "folder" / "saved.nc"
     path.parent.mkdir()
@@ -235,15 +235,13 @@ def test_a_saved_file_that_was_made_to_lead_elsewhere_is_refused(tmp_path, kind)
         del file["v"]
         if kind == "external link":
             file["v"] = h5py.ExternalLink(str(secret), "/v")
-        elif kind == "soft link":
-            file["v"] = h5py.SoftLink("/q")
         elif kind == "virtual array":
             layout = h5py.VirtualLayout((3,), "f8")
             layout[:] = h5py.VirtualSource(str(secret), "v", (3,))
             file.create_virtual_dataset("v", layout)
         else:
             file.create_dataset("v", (3,), "u1", external=[(str(secret), 0, 3)])
-    with pytest.raises(UnsafePathError, match=r"saved\.nc: /v is a link or lies in another file"):
+    with pytest.raises(UnsafePathError, match=rf"saved\.nc: the {kind} .*v leads to .*secret\.h5"):
         io.open(path)
 
 
