@@ -56,7 +56,9 @@ def test_calibration_states_its_orientation(experiment):
     assert (geometry.orientation, geometry.orientation_stated) == (3, True)
 
 
-@pytest.mark.parametrize(("phase", "lines", "axes"), [("NMC811", NMC_LINES, "ac"), ("Cu", None, "a")])
+@pytest.mark.parametrize(
+    ("phase", "lines", "axes"), [("NMC811", NMC_LINES, "ac"), ("NMC811", None, "ac"), ("Cu", None, "a")]
+)
 def test_planted_cells_come_back_within_three_sigma(experiment, truth, patterns, phase, lines, axes):
     cells = _refined(patterns, experiment.structures[phase], lines)
     for axis in axes:
@@ -65,6 +67,30 @@ def test_planted_cells_come_back_within_three_sigma(experiment, truth, patterns,
         assert abs(np.median(pulls)) < 1  # no bias common to all frames
         relative = cells[f"{axis}_sigma"] / cells[axis]
         assert float(relative.median()) < 1e-4  # within three sigma because it is right, not because sigma is large
+
+
+@pytest.fixture(scope="module")
+def everything(experiment, patterns):
+    return schema.check(bl.curves.fit_peaks(patterns, near=experiment.structures))
+
+
+@pytest.mark.parametrize(
+    ("phase", "axes"), [("NMC811", "ac"), ("Al", "a"), ("Cu", "a"), ("graphite", "ac"), ("LiC12", "ac")]
+)
+def test_all_phases_at_once_give_their_planted_cells(experiment, truth, everything, phase, axes):
+    cells = schema.check(bl.xrd.refine_cell(everything, experiment.structures[phase]))
+    fraction = truth["fraction"].sel(phase=phase).values
+    for axis in axes:
+        right = np.abs(_pulls(cells, truth, phase, axis)) < 3  # NaN counts as wrong
+        assert np.mean(right[fraction > 0.3]) >= 0.95
+        assert not np.isfinite(cells[axis].values[fraction == 0]).any()  # no ghosts
+        assert float((cells[f"{axis}_sigma"] / cells[axis]).median()) < 1e-4
+
+
+@pytest.mark.filterwarnings("ignore:no frame determines the cell:UserWarning")
+def test_lithium_that_did_not_plate_has_no_cell(experiment, everything):
+    cells = bl.xrd.refine_cell(everything, experiment.structures["Li"])
+    assert not np.isfinite(cells["a"]).any()
 
 
 def test_same_bits_for_one_and_two_threads(experiment, monkeypatch):

@@ -45,7 +45,7 @@ class Expected:
 
     def cells(self, fits: Fits, status: np.ndarray) -> dict[str, Cells]:
         """Return for each phase its cell (frame, p), whether it is there and how much its lines tell (frame,)."""
-        found = {}
+        found: dict[str, Cells] = {}
         sure = (status <= AT_BOUND) & (fits.at_bound & POSITION == 0)
         crowd = self._crowded(fits, status)
         for name, one in self.lattices.items():

@@ -20,7 +20,7 @@ from batlab.xrd.index import axis_of, index_peaks, labels
 
 ROUNDS = 4  # of linearising a correction that the sample's own lines determine
 # Of its width: no line's place is trusted to less, whatever it counts; no profile is quite a pseudo-Voigt.
-PROFILE = 0.005
+PROFILE = 0.007
 
 
 def refine_cell(
@@ -86,7 +86,8 @@ def refine_cell(
     Warns
     -----
     UserWarning
-        Lines dropped in all frames, with how far they lie off; or no frame determines the cell.
+        Lines dropped in all frames that lie off by half their width or more, with how far; or no frame
+        determines the cell.
 
     Examples
     --------
@@ -117,7 +118,7 @@ def refine_cell(
     if correction is not None:
         value, error = shift if reference is not None else solved.shift
         extra |= corrections.describe(value, error, correction, scale, radius)
-    _tell_dropped(hkl[chosen], solved, wrong, name)
+    _tell_dropped(hkl[chosen], solved, wrong, _widths(table)[:, chosen].max(axis=0, initial=0.0), name)
     values, errors = metric.direct_cell(solved.parameters, solved.covariance, free)
     result = _cells(table, values, errors, solved, chosen, scale).assign(extra)
     result.attrs.update(phase=name, crystal_system=str(crystal.attrs.get("crystal_system", "")))
@@ -135,19 +136,24 @@ def refine_cell(
     )
 
 
-def _tell_dropped(hkl: np.ndarray, solved: Solved, wrong: np.ndarray, name: str) -> None:
-    if wrong.any():
-        told = ", ".join(
-            f"{line} (by {np.nanmedian(np.abs(solved.residual[:, at])):.3g})"
-            for at, line in enumerate(hkl)
-            if wrong[at]
-        )
+def _tell_dropped(hkl: np.ndarray, solved: Solved, wrong: np.ndarray, width: np.ndarray, name: str) -> None:
+    """Warn of lines dropped throughout that lie off by half their `width` (line,) or more; 0 if unknown."""
+    off = [float(np.nanmedian(np.abs(column))) if bad else 0.0 for column, bad in zip(solved.residual.T, wrong)]
+    told = ", ".join(f"{line} (by {by:.3g})" for line, by, wide in zip(hkl, off, width) if by > 0.5 * wide)
+    if told:
         warnings.warn(
-            f"lines of {name} lie throughout where the others do not put them and are not used: {told} on the axis; "
-            "something else may lie there: name it in curves.fit_peaks(near=…), or choose lines=…",
+            f"lines of {name} lie where its other lines do not put them and are not used: {told}, in units of the "
+            "axis; something else may lie there: name it in curves.fit_peaks(near=…), or choose lines=…",
             UserWarning,
             stacklevel=3,
         )
+
+
+def _widths(peaks: xr.Dataset) -> np.ndarray:
+    """Return (frame, peak) the full widths, 0 where unknown."""
+    if "fwhm" not in peaks:
+        return np.zeros((peaks.sizes["frame"], peaks.sizes["peak"]))
+    return np.nan_to_num(np.asarray(peaks["fwhm"].transpose("frame", "peak").values, dtype=float))
 
 
 class Solved(NamedTuple):
@@ -192,9 +198,7 @@ def _observed(peaks: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     good = np.isfinite(position) & np.isfinite(sigma) & (sigma > 0)
     if "status" in peaks:
         good &= peaks["status"].transpose("frame", "peak").values <= 1
-    if "fwhm" in peaks:
-        width = np.asarray(peaks["fwhm"].transpose("frame", "peak").values, dtype=float)
-        sigma = np.hypot(sigma, PROFILE * np.nan_to_num(width))
+    sigma = np.hypot(sigma, PROFILE * _widths(peaks))
     return np.where(good, position, np.nan), np.where(good, sigma, np.nan)
 
 

@@ -12,6 +12,7 @@ from batlab.xrd import least_squares
 from batlab.xrd.index import axis_of, labels
 
 NO_PEAK = 3  # status of curves.fit_peaks: looked for, not significant
+OFTEN = 0.8  # of the frames
 SWEEPS = 10  # of the median polish
 
 
@@ -50,6 +51,7 @@ def tracks_of(data: xr.Dataset) -> list[Track]:
 
 def _from_peaks(peaks: xr.Dataset, mine: np.ndarray, name: str) -> Track:
     axis, _ = axis_of(peaks)
+    mine = mine[_steady(peaks, mine)]
     read = {
         key: np.asarray(peaks[key].transpose("frame", "peak").values, dtype=float)[:, mine]
         for key in ("position", "position_sigma", "area", "area_sigma")
@@ -75,13 +77,27 @@ def _from_peaks(peaks: xr.Dataset, mine: np.ndarray, name: str) -> Track:
     return Track(name, strain, strain_sigma, amount, amount_sigma)
 
 
+def _steady(peaks: xr.Dataset, mine: np.ndarray) -> np.ndarray:
+    """Return the lines seen in most of the frames in which most lines are; all, where these are fewer than three.
+
+    A line that is hidden half of the time tells of what hides it.
+    """
+    seen = np.isfinite(peaks["position"].transpose("frame", "peak").values[:, mine])
+    there = seen.mean(axis=1) > 0.5
+    steady = seen[there].mean(axis=0) > OFTEN if there.any() else np.zeros(len(mine), dtype=bool)
+    return steady if steady.sum() >= 3 else np.ones(len(mine), dtype=bool)
+
+
 def _mean(values: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     weight = np.where(np.isfinite(values) & np.isfinite(sigma) & (sigma > 0), sigma, np.inf) ** -2.0
     total = weight.sum(axis=1)
     known = total > 0
     mean, error = np.full((2, len(values)), np.nan)
-    mean[known] = (weight * np.where(weight > 0, values, 0.0)).sum(axis=1)[known] / total[known]
-    error[known] = total[known] ** -0.5
+    filled = np.where(weight > 0, values, 0.0)
+    mean[known] = (weight * filled).sum(axis=1)[known] / total[known]
+    away = (weight * (filled - mean[:, None]) ** 2)[known].sum(axis=1)
+    spare = np.maximum((weight > 0).sum(axis=1)[known] - 1, 1)
+    error[known] = total[known] ** -0.5 * np.sqrt(np.maximum(away / spare, 1.0))  # lines may disagree: texture, overlap
     return mean, error
 
 
