@@ -49,9 +49,12 @@ def fit_peaks(
     state ``n_pixels``: the σ of a position then also holds what binning whole pixels does to it, step / √(12 N) with
     N pixels within the full width.
 
-    A peak is looked for where it was last seen, or, while it is lost, where the other lines of its phase have moved
-    to; it counts as present if its height exceeds `significance` σ. Two lines closer than half their width are both
-    ``unresolved``, and lines fitted together keep their order, so that they do not swap silently.
+    A peak given by position is looked for where it was last seen, or, while lost, where the others of its phase moved.
+    The lines of a structure are looked for where its cell puts them: the cell is followed from frame to frame with
+    the freedom its space group leaves, and all frames are fitted once more from there. Light more than half a width
+    from that place is another's (``unresolved``); a phase most of whose undisturbed light is missing is not there
+    (``no_peak``). A peak counts as present if its height exceeds `significance` σ. Two lines closer than half their
+    width are both ``unresolved``; lines that their cells carry past one another keep their names.
 
     Parameters
     ----------

@@ -41,7 +41,8 @@ def refine_cell(
     cell with all covariances. Where lines disagree beyond their σ (χ² above dof by more than its own standard
     deviation), an extra scatter equal for all lines in position brings χ² to dof (Paule and Mandel,
     doi:10.6028/jres.087.022), so that the σ grow with the disagreement and one strong but wrong line cannot outvote
-    the rest. With three or more spare lines, one that the others deny (Student's t, 5 % a frame, and more than 3 σ)
+    the rest. No place is trusted to less than 0.7 % of the line's width, because no profile is quite a pseudo-Voigt.
+    With three or more spare lines, one that the others deny (Student's t, 5 % a frame, and more than 3 σ)
     is dropped, see ``used``; a line denied in more than a third of the frames that can judge it, and in five, is
     dropped in all, see ``attrs["dropped_lines"]``.
 
