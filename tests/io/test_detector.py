@@ -389,8 +389,9 @@ def test_attribute_of_nested_lists_is_never_read(tmp_path):
     # Damage turns the type "text of any length" into "list of any length"; reading it as such ends the process.
     master = write_eiger(tmp_path)
     with h5py.File(master, "a") as file:
-        units = file["/entry/instrument/detector/count_time"].attrs
-        units.create("units", np.array([[1, 2]], "u1")[0], dtype=h5py.vlen_dtype("u1"), shape=())
+        lists = np.empty(1, object)
+        lists[0] = np.array([1, 2], "u1")
+        file["/entry/instrument/detector/count_time"].attrs.create("units", lists, dtype=h5py.vlen_dtype("u1"))
     with pytest.warns(UserWarning, match=r"count_time.*holds neither numbers nor text.*count_time is left out"):
         assert "exposure" not in io.open(master).coords
 
