@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUN := OMP_WAIT_POLICY=passive
 KERNELS := $(wildcard batlab/_kernels/*.pyx batlab/_kernels/*.h)
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
-CODE := batlab tests benchmarks setup.py
+CODE := batlab tests benchmarks scripts setup.py
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 32
@@ -37,7 +37,7 @@ lint: setup  ## style, types, import rules, spelling, stripped notebooks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/cython-lint batlab/_kernels
-	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md $(CODE) scripts binder
+	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md $(CODE) binder
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 format: setup  ## let ruff and nbstripout tidy the tree

@@ -6,9 +6,40 @@ import math
 import os
 from pathlib import Path
 
+# OpenMP's threads do not survive a fork: a child that asks for them after its parent used them waits forever.
+_used = _lost = False
+
+
+def _after_fork() -> None:
+    global _lost
+    _lost = _lost or _used
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def refuse_after_fork(what: str) -> None:
+    """Refuse to run `what`, a library with OpenMP threads of its own, where it would hang.
+
+    Raises
+    ------
+    RuntimeError
+        This process was forked from one that had started OpenMP's threads.
+    """
+    if _lost:
+        raise RuntimeError(
+            f"{what} would wait forever: this process was forked after its parent had started OpenMP's threads; start "
+            "workers with multiprocessing.get_context('spawn') or 'forkserver', or call an Integrator before forking"
+        )
+    effective()  # notes that threads may now be running
+
 
 def effective(n_threads: int | None = None) -> int:
     """Return the number of threads that a kernel should start.
+
+    Whatever the wish it is 1 in a process forked from one that had asked for more: a kernel would hang there. Workers
+    that shall use several threads are started with ``spawn`` or ``forkserver``.
 
     Parameters
     ----------
@@ -26,15 +57,19 @@ def effective(n_threads: int | None = None) -> int:
     >>> effective(2)
     2
     """
-    if n_threads is not None:
-        if isinstance(n_threads, bool) or int(n_threads) != n_threads or n_threads < 1:
-            raise ValueError(f"n_threads must be a whole number of at least 1, or None, got {n_threads!r}")
-        return int(n_threads)
-    limits = [_affinity(), _quota()]
+    global _used
+    if n_threads is not None and (isinstance(n_threads, bool) or int(n_threads) != n_threads or n_threads < 1):
+        raise ValueError(f"n_threads must be a whole number of at least 1, or None, got {n_threads!r}")
+    if _lost:
+        return 1
+    number = int(n_threads) if n_threads is not None else max(1, min(_wish(), _affinity(), _quota()))
+    _used = _used or number > 1
+    return number
+
+
+def _wish() -> int:
     wish = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if wish.isdigit() and int(wish) > 0:
-        limits.append(int(wish))
-    return max(1, min(limits))
+    return int(wish) if wish.isdigit() and int(wish) > 0 else 1 << 16
 
 
 def _affinity() -> int:

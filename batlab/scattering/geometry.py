@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from batlab import threads
 from batlab.errors import DimensionError
 from batlab.io.poni import Geometry
 from batlab.scattering.units import check_wavelength
@@ -94,6 +95,8 @@ def pixel_arrays(
     ------
     ValueError
         q is asked for and no wavelength is known.
+    RuntimeError
+        The process was forked after OpenMP's threads had started; pyFAI would hang.
     """
     if unit == "q" and geometry.wavelength is None:
         raise ValueError(
@@ -101,6 +104,7 @@ def pixel_arrays(
         )
     from pyFAI.units import to_unit
 
+    threads.refuse_after_fork("pyFAI")
     with LOCK:
         integrator = geometry.pyfai(shape)
         position = np.array(integrator.center_array(shape, unit=UNITS[unit], scale=False), dtype=float).ravel()

@@ -173,6 +173,8 @@ def integrate(
         Frames, mask, dark or flat do not fit each other or the geometry.
     ValueError
         An unknown word, an impossible number, no wavelength, or no pixel left.
+    RuntimeError
+        In a process forked after its parent had integrated; an `Integrator` that was called before runs there.
 
     Warns
     -----

@@ -102,7 +102,6 @@ def _run_in_memory(stack: Stack, plan: Plan, monitor: np.ndarray | None, sink: S
 
 
 def _run_lazy(stack: Stack, plan: Plan, monitor: np.ndarray | None, sink: Sink) -> None:
-    import dask
     import dask.array as da
 
     data = da.asarray(stack.data).rechunk({1: -1, 2: -1})
@@ -114,11 +113,8 @@ def _run_lazy(stack: Stack, plan: Plan, monitor: np.ndarray | None, sink: Sink) 
     inner = max(1, n_threads // len(frames))
 
     # A pool of our own: dask keeps its pools, and the threads of a kept one do not outlive a fork.
-    with (
-        _progress(len(data)) as bar,
-        ThreadPoolExecutor(n_threads) as pool,
-        dask.config.set(scheduler="threads", pool=pool),
-    ):
+    # Told to this call alone: dask's configuration is shared by all threads.
+    with _progress(len(data)) as bar, ThreadPoolExecutor(n_threads) as pool:
         lock = Lock()
 
         def work(pixels: np.ndarray, *others: np.ndarray) -> np.ndarray:
@@ -134,7 +130,7 @@ def _run_lazy(stack: Stack, plan: Plan, monitor: np.ndarray | None, sink: Sink) 
         # A name of its own spares dask the hashing of the plan.
         name = f"azimuthal-{uuid4().hex}"
         patterns = da.map_blocks(work, *inputs, name=name, dtype=float, chunks=chunks, meta=np.empty((0, 0, 0)))
-        da.store(patterns, cast(Any, sink), lock=False)
+        da.store(patterns, cast(Any, sink), lock=False, scheduler="threads", pool=pool)
 
 
 def _progress(total: int) -> Any:

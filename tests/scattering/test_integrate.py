@@ -128,6 +128,28 @@ def test_corrections_give_back_an_even_source():
     assert "intensity_sigma" not in result
 
 
+@pytest.mark.parametrize("horizontal", [1.0, 0.0, -0.4])
+def test_corrections_follow_the_textbook(horizontal):
+    """A flat detector square to the beam: cos³ 2θ of solid angle, and the two fields' shares scatter as written below.
+
+    x is horizontal: a field along x is not seen sideways at a right angle, and fully seen upwards.
+    """
+    square = Geometry(
+        0.05, 0.0091, 0.0103, wavelength=0.7, detector_config=CONFIG, shape=SHAPE, orientation_stated=True
+    )
+    y, x = (np.indices(SHAPE) + 0.5) * 1e-4
+    y, x = y - square.poni1, x - square.poni2
+    length = np.sqrt(x**2 + y**2 + square.distance**2)
+    share = (1 + horizontal) / 2
+    field = share * (1 - (x / length) ** 2) + (1 - share) * (1 - (y / length) ** 2)
+    counts = 1e4 * field * (square.distance / length) ** 3
+    for sector in ((-30, 30), (60, 120)):
+        result = scattering.integrate(
+            frames_of(counts[None]), square, n_bins=25, polarization=horizontal, azimuth_range=sector
+        )
+        np.testing.assert_allclose(result.intensity.values[result.n_pixels.values > 0], 1e4, rtol=1e-6)
+
+
 def test_sigma_is_the_scatter_of_repeated_exposures():
     data = np.random.default_rng(5).poisson(20, (400, *SHAPE)).astype(np.uint16)
     result = scattering.integrate(frames_of(data), GEOMETRY, n_bins=30)
@@ -234,15 +256,30 @@ def test_memory_does_not_grow_with_the_number_of_frames():
     assert peak(200) - peak(20) < 20 * one_frame
 
 
-def test_interrupting_leaves_at_once():
-    def read(block_info=None):
-        if block_info[None]["array-location"][0][0] == 2:
-            raise KeyboardInterrupt
-        return np.ones((1, *SHAPE), np.uint16)
+def test_an_interrupt_leaves_at_once_and_nothing_broken():
+    import os
+    import signal
+    import time
 
-    lazy = da.map_blocks(read, chunks=((1,) * 6, SHAPE[:1], SHAPE[1:]), dtype=np.uint16, meta=np.empty((0, 0, 0), "u2"))
+    reads, alarmed = [], []
+
+    def read(block_info=None):
+        first = block_info[None]["array-location"][0][0]
+        reads.append(first)
+        if first == 2 and not alarmed:
+            alarmed.append(first)
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        return np.full((1, *SHAPE), first, np.uint16)
+
+    chunks = ((1,) * 300, SHAPE[:1], SHAPE[1:])
+    lazy = da.map_blocks(read, chunks=chunks, dtype=np.uint16, meta=np.empty((0, 0, 0), "u2"))
+    plan = scattering.Integrator(GEOMETRY, n_bins=10)
     with pytest.raises(KeyboardInterrupt):
-        scattering.integrate(frames_of(lazy), GEOMETRY, n_bins=10)
+        plan(frames_of(lazy))
+    assert len(reads) < 100
+    again = plan(frames_of(lazy[:6]))
+    xr.testing.assert_equal(again, scattering.integrate(frames_of(lazy[:6].compute()), GEOMETRY, n_bins=10))
 
 
 def test_flipping_the_frames_is_another_orientation():
