@@ -43,7 +43,7 @@ def lattice_parameters(pattern):
 def test_flipped_up_down_17_rings_agree(image, poni):
     """Half of what is left is the calibration's: pyFAI's split patterns, fitted by scipy, scatter by 4.8 to 5.3e-4 for
     any number of bins from 1000 to 4000, with the same trend from ring to ring (-6e-4 at 2 0 0, +8e-4 at 4 4 4). A
-    distance 0.1 % shorter and a wavelength to match bring 4.9e-4 down to 3.6e-4.
+    distance 0.1 % longer and a wavelength to match bring 4.9e-4 down to 3.6e-4.
     """
     flipped = image.isel(y=slice(None, None, -1))
     pattern = schema.check(scattering.integrate(flipped, io.open(poni, orientation=3), n_bins=N_BINS))
