@@ -2,6 +2,8 @@
 .PHONY: help setup lab demo test test-kernels-checked lint format bench soak lock wheel check-wheel check-binder clean
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+# Tools start tools by name: cython-lint needs pycodestyle, Jupyter its kernels.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 RUN := OMP_WAIT_POLICY=passive
 KERNELS := $(wildcard batlab/_kernels/*.pyx batlab/_kernels/*.h)
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
