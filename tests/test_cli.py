@@ -185,7 +185,7 @@ def test_demo_finds_the_published_cell_of_licovo4(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the cells' own tests look at these
         demo.measured(tmp_path / "licovo4", data, structures)
-    cells = check(bl.open(tmp_path / "licovo4" / "cells_LiCoVO4.nc"))
+    cells = check(bl.open(tmp_path / "licovo4" / "cells_LiCoVO4_400.nc"))
     # 8.269 Å at the start and 8.155 to 8.162 Å at pattern 48 or 49, from (400) by another program.
     assert abs(float(cells.a[0]) - 8.269) < 0.002
     assert 47 <= int(np.nanargmin(cells.a.values)) <= 48
