@@ -78,7 +78,7 @@ def measured(folder: Path, data: Path, structures: Path) -> Table:
         # Near full charge (400) lies on a line that never moves, at 44.5 degrees: its cell stands beside that of all.
         cells = {
             "LiCoVO4": bl.xrd.refine_cell(peaks, phase),
-            "LiCoVO4_400": bl.xrd.refine_cell(peaks, phase, lines=["4 0 0"]),
+            "LiCoVO4_400": bl.xrd.refine_cell(peaks, phase, lines=["4 0 0"]).assign_attrs(phase="LiCoVO4, (400) alone"),
             "Al": bl.xrd.refine_cell(peaks, foil),
         }
     _finish(folder, patterns, peaks, cells, cell, title="LiCoVO4 half cell, one charge and discharge")
