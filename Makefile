@@ -18,7 +18,7 @@ help:  ## show this list
 setup: .venv/.ready  ## the environment alone
 
 lab: setup  ## open JupyterLab on the first lesson
-	$(RUN) $(BIN)/jupyter lab $(ROOT) notebooks/01_first_look.ipynb
+	$(RUN) $(BIN)/jupyter lab $(ROOT) --LabApp.default_url=/lab/tree/notebooks/01_first_look.ipynb
 
 demo: setup  ## the main job without a browser, into demo/
 	$(RUN) $(BIN)/batlab demo demo
