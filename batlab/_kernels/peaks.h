@@ -13,6 +13,7 @@
 #define PEAKS_NEAR_REACH 8.0
 /* Farther out a peak enters the normal matrix only where it exceeds this part of the noise; the gradient is exact. */
 #define PEAKS_NEAR_NOISE 0.05
+#define PEAKS_NARROWER 0.5
 
 typedef struct {
     const double *x, *y, *v;        /* padded to whole blocks */
@@ -254,6 +255,21 @@ static void peaks_substitute(const peaks_task *t, const double *gradient, double
     for (ptrdiff_t i = 0; i < k; i++) step[i] *= scale[i];
 }
 
+/* The damped step in t->step; what stands at a bound and would go beyond it is frozen, and the others are solved again
+   without it: clipped alone, the rest would no longer descend. 0 if the matrix is not definite. */
+static int peaks_step(peaks_task *t, double damping, unsigned char *frozen) {
+    for (int again = 1; again;) {
+        if (!peaks_factor(t, t->normal, damping, frozen)) return 0;
+        peaks_substitute(t, t->gradient, t->step);
+        again = 0;
+        for (ptrdiff_t i = 0; i < t->size; i++) {
+            const int out = (t->p[i] <= t->low[i] && t->step[i] < 0.0) || (t->p[i] >= t->high[i] && t->step[i] > 0.0);
+            if (out && !frozen[i]) frozen[i] = again = 1;
+        }
+    }
+    return 1;
+}
+
 static void peaks_swap(double **a, double **b) { double *c = *a; *a = *b; *b = c; }
 
 /* Weights from the data, smoothed over seven points: a point's own noise must not decide how much it counts. */
@@ -304,13 +320,14 @@ static int peaks_fit(peaks_task *t, int max_iterations, unsigned char *frozen, d
         *chi2 = now;
         for (ptrdiff_t i = 0; i < k; i++)
             frozen[i] = (t->p[i] <= t->low[i] && t->gradient[i] <= 0.0) || (t->p[i] >= t->high[i] && t->gradient[i] >= 0.0);
-        if (!peaks_factor(t, t->normal, damping, frozen)) {
+        if (!peaks_step(t, damping, frozen)) {
             damping = damping > 1e-3 ? 10.0 * damping : 1e-2;
             continue;
         }
-        peaks_substitute(t, t->gradient, t->step);
         for (ptrdiff_t i = 0; i < k; i++) {
             double to = t->p[i] + stretch * t->step[i], size = fabs(t->p[i]);
+            if (i >= t->n_background && (i - t->n_background) % 4 == 2 && to < PEAKS_NARROWER * size)
+                to = PEAKS_NARROWER * size;
             to = to < t->low[i] ? t->low[i] : to > t->high[i] ? t->high[i] : to;
             double by = to - t->p[i], part = fabs(by) / (size > 0.0 ? size : 1.0);
             t->p_trial[i] = to;

@@ -11,6 +11,7 @@ from batlab.curves.noise import Noise
 from batlab.curves.scale import from_scale, to_scale
 
 POSITION, HEIGHT, FWHM, ETA = 1, 2, 4, 8
+Index = slice | np.ndarray | tuple[slice, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Fits:
         marks = np.zeros(shape, np.int8), np.full(shape, -1, np.int8)
         return cls(np.full(five, np.nan), np.full(five, np.nan), np.full(shape, np.nan), *marks, np.full(shape, np.nan))
 
-    def put(self, frames: slice | np.ndarray, other: Fits, rows: slice | np.ndarray) -> None:
-        """Copy `rows` of `other` to `frames`."""
+    def put(self, frames: Index, other: Fits, rows: Index) -> None:
+        """Copy `rows` of `other` to `frames`; each may be a pair, of frames and peaks."""
         for field in fields(self):
             getattr(self, field.name)[frames] = getattr(other, field.name)[rows]
 

@@ -73,6 +73,22 @@ def test_same_numbers_as_curve_fit_with_given_sigma():
         assert found[f"{name}_sigma"].item() == pytest.approx(spread[2 + i], rel=0.03)
 
 
+@pytest.mark.parametrize("n_frames", [1, 5])
+@pytest.mark.parametrize("times", [None, 0.5, 2, 3])
+def test_a_width_that_is_off_leads_to_the_same_peaks(times, n_frames):
+    # Two and a half points in a width: from twice the width, fits used to end sharp and Lorentzian at chi² = 100.
+    x, places = np.arange(2, 6, 0.0055), 2.2 + 0.3007 * np.arange(12)
+    expected = 100 + sum(profile(x, place, 2000, 0.0135, 0.1) for place in places)
+    sigma = np.tile(np.sqrt(expected) / 3, (n_frames, 1))
+    patterns = pattern(np.random.default_rng(3).normal(expected, sigma), x)
+    patterns["intensity_sigma"] = quantity(("frame", "q"), sigma, "count", "uncertainty")
+    found = check(curves.fit_peaks(patterns, near=places, width=times and times * 0.0135))
+    assert (found.status <= 1).all()
+    for name, truth in (("position", places), ("height", 2000), ("fwhm", 0.0135), ("eta", 0.1)):
+        spread = np.sqrt((found[f"{name}_sigma"] ** 2).sum("frame")) / n_frames
+        assert (np.abs(found[name].mean("frame") - truth) < 3 * spread).all(), name
+
+
 def test_the_number_of_threads_changes_no_bit_and_the_input_stays():
     patterns = series([lambda f: (2.5 + 0.004 * f, 300, 0.03, 0.5), lambda f: (2.8, 600, 0.03, 0.5)])
     before = patterns.copy(deep=True)
