@@ -95,7 +95,7 @@ def fit_peaks(
     Warns
     -----
     UserWarning
-        If no peak is seen in any frame.
+        If no peak is seen in any frame, or a doublet is stated on ``q``.
 
     References
     ----------
@@ -117,8 +117,10 @@ def fit_peaks(
     choose("background", background, BACKGROUNDS)
     _refuse_not_positive(width=width, window=window, search=search, significance=significance)
     axis = axis_of(patterns, "curves.fit_peaks")
+    if "frame" not in patterns.dims:
+        patterns = patterns.expand_dims("frame")
     x, intensity = values_of(patterns, axis, "curves.fit_peaks")
-    noise = noise_of(patterns.transpose("frame", ...) if "frame" in patterns.dims else patterns, intensity)
+    noise = noise_of(patterns.transpose("frame", ...), intensity)
     expected = seeds(near, patterns, axis)
     second_ratio, second_scale = doublet(patterns, axis)
     mean = first.first_frames(intensity, noise)
@@ -153,7 +155,14 @@ def fit_peaks(
 
 def doublet(patterns: xr.Dataset, axis: str) -> tuple[float, float]:
     """Return intensity and wavelength of Kα2 over those of Kα1; (0, 1) where there is one wavelength."""
-    if axis != "two_theta" or not {"wavelength", "wavelength_alpha2", "alpha2_ratio"} <= patterns.attrs.keys():
+    if not {"wavelength", "wavelength_alpha2", "alpha2_ratio"} <= patterns.attrs.keys():
+        return 0.0, 1.0
+    if axis != "two_theta":
+        warnings.warn(
+            "patterns.attrs state a Kα1 + Kα2 doublet, which is fitted on two_theta only: on q each peak is one line "
+            "and its position lies between both; fit on two_theta, or remove attrs['alpha2_ratio'] if Kα2 is stripped",
+            stacklevel=3,
+        )
         return 0.0, 1.0
     ratio = float(patterns.attrs["alpha2_ratio"])
     scale = float(patterns.attrs["wavelength_alpha2"]) / float(patterns.attrs["wavelength"])

@@ -176,7 +176,18 @@ def _block(
     fits, status = fit_present(x, intensity, noise, start, reach, status, setting)
     shared = weaker | (close & weaker[:, None, :]).any(axis=2)
     status[shared | blends.merged(fits, status <= AT_BOUND, setting)] = UNRESOLVED
+    status[(status > AT_BOUND) & unmeasured(x, intensity, noise, expected.position, setting)] = NO_DATA
     return fits, status
+
+
+def unmeasured(x: np.ndarray, intensity: np.ndarray, noise: Noise, place: np.ndarray, setting: Setting) -> np.ndarray:
+    """Return (frame, peak), True where no point within half a width of `place` ([frame,] peak) holds data."""
+    known = np.isfinite(intensity) & np.isfinite(noise.fixed)
+    n_known = np.pad(np.cumsum(known, axis=1), ((0, 0), (1, 0)))
+    half = max(0.5 * setting.width, (x[-1] - x[0]) / (len(x) - 1))
+    place = np.broadcast_to(place, (len(intensity), place.shape[-1]))
+    first, last = np.searchsorted(x, place - half), np.searchsorted(x, place + half, "right")
+    return np.take_along_axis(n_known, last, axis=1) == np.take_along_axis(n_known, first, axis=1)
 
 
 def _try_narrower(

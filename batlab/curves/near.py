@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,8 +66,8 @@ def _is_positions(near: Any) -> bool:
         return isinstance(near, xr.DataArray) or "position" in near
     if isinstance(near, (str, os.PathLike, Mapping)):
         return False
-    items = list(np.atleast_1d(np.asarray(near, dtype=object)))
-    return bool(items) and all(isinstance(item, (int, float, np.number)) for item in items)
+    items: Any = near.ravel() if isinstance(near, np.ndarray) else list(near) if isinstance(near, Iterable) else [near]
+    return len(items) > 0 and all(isinstance(item, (int, float, np.number)) for item in items)
 
 
 def _positions(near: Any, axis: str) -> Seeds:
@@ -95,25 +95,36 @@ def _labels(table: xr.Dataset, name: str, n: int) -> np.ndarray:
     return np.full(n, "", dtype=object)
 
 
-def _structures(near: Any, patterns: xr.Dataset, axis: str) -> list[Seeds]:
-    if isinstance(near, Mapping):
-        named = list(near.items())
-    else:
-        one = isinstance(near, (str, os.PathLike, xr.Dataset))
-        named = [(None, structure) for structure in ([near] if one else list(near))]
+def _named(near: Any) -> list[tuple[Any, Any]]:
+    """Return (name or None, structure or positions) of each part of `near`."""
+    if isinstance(near, (str, os.PathLike, xr.Dataset)):  # a Dataset is a Mapping, too
+        return [(None, near)]
+    if not isinstance(near, Iterable):
+        raise ValueError(f"near must be positions, structures or a table of peaks, got {near!r}")
+    named = list(near.items()) if isinstance(near, Mapping) else [(None, part) for part in near]
     if not named:
         raise ValueError("near is empty; give positions, a structure or a table of peaks")
+    return named
+
+
+def _structures(near: Any, patterns: xr.Dataset, axis: str) -> list[Seeds]:
     x = patterns[axis].values
+    limits = max(float(x[0]), 1e-3 * float(x[-1])), min(float(x[-1]), 179.9 if axis == "two_theta" else np.inf)
     wavelength = patterns.attrs.get("wavelength")
-    found = []
-    for name, structure in named:
+    found, taken = [], set()
+    for name, structure in _named(near):
         if _is_positions(structure):
             places = _positions(structure, axis)
-            found.append(replace(places, phase=np.full(len(places), str(name or ""), dtype=object)))
+            if name is not None:
+                places = replace(places, phase=np.full(len(places), str(name), dtype=object))
+            found.append(places)
             continue
-        table = lines(structure, limits=(float(x[0]), float(x[-1])), wavelength=wavelength, axis=axis)
+        table = lines(structure, limits=limits, wavelength=wavelength, axis=axis)
         n, hkl = table.sizes["peak"], _labels(table, "hkl", table.sizes["peak"])
         phase = _labels(table, "phase", n) if name is None else np.full(n, str(name), dtype=object)
+        if phase[0] in taken:
+            raise ValueError(f"near holds two structures called {phase[0]!r}; name them: near={{'one': …, 'two': …}}")
+        taken.add(phase[0])
         weight = np.asarray(table["intensity"].values, dtype=float) / 100.0 if "intensity" in table else np.ones(n)
         place = np.asarray(table["position"].values, dtype=float)
         found.append(Seeds(place, hkl, phase, weight, _design(structure, hkl)))

@@ -32,7 +32,11 @@ def values_of(patterns: xr.Dataset, axis: str, function: str) -> tuple[np.ndarra
         )
     x = np.ascontiguousarray(patterns[axis].values, dtype=float)
     if len(x) < 3 or not np.isfinite(x).all() or (np.diff(x) <= 0).any():
-        raise SchemaError(f"{function} needs at least 3 finite, increasing values of {axis!r}, got {len(x)}")
+        told = f"{len(x)} from {x[0]:g} to {x[-1]:g}" if len(x) else "none"
+        raise SchemaError(
+            f"{function} needs at least 3 finite, strictly increasing values of {axis!r}, got {told}; "
+            f"order them with sortby({axis!r})"
+        )
     if "frame" not in intensity.dims:
         intensity = intensity.expand_dims("frame")
     values = np.ascontiguousarray(intensity.transpose("frame", axis).values, dtype=float)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from batlab.curves import blends
-from batlab.curves.follow import AT_BOUND, NO_PEAK, OK, UNRESOLVED, Expected, Followed, fit_present
+from batlab.curves.follow import (
+    AT_BOUND,
+    NO_DATA,
+    NO_PEAK,
+    OK,
+    UNRESOLVED,
+    Expected,
+    Followed,
+    fit_present,
+    unmeasured,
+)
 from batlab.curves.groups import POSITION, Fits, Setting
 from batlab.curves.noise import Noise, significance_map
 
@@ -50,6 +60,7 @@ def settle(
             away = np.abs(found.values[:, :, 0] - place) > STRAY * np.fmax(found.values[:, :, 2], setting.width)
         stray = tied & (told <= AT_BOUND) & (away | (found.at_bound & POSITION > 0))
         told[hidden | stray | blends.merged(found, told <= AT_BOUND, setting)] = UNRESOLVED
+        told[(told > AT_BOUND) & unmeasured(x, intensity[rows], part, place, setting)] = NO_DATA
         fits.put(rows, found, slice(None))
         status[rows] = told
     return fits, status

@@ -62,7 +62,7 @@ def phase_changes(
     DimensionError, SchemaError
         Neither peaks nor cells over ``frame``.
     ValueError
-        A threshold that is not above 0.
+        A threshold that is not above 0, or no frame.
 
     Examples
     --------
@@ -73,8 +73,10 @@ def phase_changes(
     require(data, "xrd.phase_changes", "frame", hint="pass peaks or cells of a series")
     if not (min_strain > 0 and min_amount > 0):
         raise ValueError(f"min_strain and min_amount must be above 0, got {min_strain!r} and {min_amount!r}")
-    tracks = tracks_of(data)
     n_frames = data.sizes["frame"]
+    if not n_frames:
+        raise ValueError("xrd.phase_changes needs at least one frame, got none")
+    tracks = tracks_of(data)
     frames = np.asarray(data["frame"].values if "frame" in data.coords else np.arange(n_frames), dtype=float)
     points = change_points(_series(tracks, frames), false_alarm=false_alarm)
     edges = _edges(points, frames)

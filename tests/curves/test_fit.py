@@ -186,6 +186,9 @@ def test_the_copper_doublet():
     assert found.chi2_reduced.mean().item() == pytest.approx(1, abs=0.05)
     single = curves.fit_peaks(pattern(counts, two_theta, axis="two_theta", wavelength=first), near=[45.05])
     assert single.chi2_reduced.mean().item() > 1.5  # the doublet was needed
+    q = 4 * np.pi / first * np.sin(np.radians(two_theta / 2))
+    with pytest.warns(UserWarning, match="fit on two_theta"):
+        curves.fit_peaks(pattern(counts, q, **attrs), near=[3.12])
 
 
 def test_counts_in_unknown_units_have_their_noise_from_the_scatter():
@@ -224,6 +227,68 @@ def test_positions_may_stand_beside_structures_by_name():
     assert (found.status <= 1).all()
 
 
+def cubic(edge, phase="iron"):
+    data = {name: quantity((), edge, "angstrom", name) for name in "abc"}
+    data |= {name: quantity((), 90.0, "degree", name) for name in ("alpha", "beta", "gamma")}
+    data["volume"] = quantity((), edge**3, "angstrom^3", "volume")
+    data |= {name: quantity("site", np.array([text]), "1", name) for name, text in (("label", "X"), ("element", "Fe"))}
+    data |= {f"fract_{name}": quantity("site", [0.0], "1", name) for name in "xyz"}
+    data |= {name: quantity("site", [value], "1", name) for name, value in (("occupancy", 1.0), ("u_iso", 0.01))}
+    return xr.Dataset(data, attrs={"space_group": "P m -3 m", "crystal_system": "cubic", "phase": phase})
+
+
+def lines_of(edge, growth=0.0):
+    places = 2 * np.pi / edge * np.sqrt([1, 2, 3, 4, 5, 6])
+    return [lambda f, place=place: (place * (1 + growth * f), 700, 0.03, 0.5) for place in places]
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0])
+def test_a_structure_may_be_a_dataset_and_the_axis_start_at_zero(start):
+    patterns = series(lines_of(4.01), n_frames=3, x=np.linspace(start, 4, 1600))
+    for near in (cubic(4.0), [cubic(4.0)], [cubic(4.0), [2.9]]):
+        found = check(curves.fit_peaks(patterns, near=near, width=0.03))
+        iron = found.isel(peak=found.phase.values == "iron")
+        assert iron.hkl.values.tolist() == ["1 0 0", "1 1 0", "1 1 1", "2 0 0", "2 1 0", "2 1 1"]
+        assert (iron.status <= 1).all()
+        assert (np.abs(iron.position[:, 0] - 2 * np.pi / 4.01) < 5 * iron.position_sigma[:, 0]).all()
+
+
+def test_two_structures_of_one_name_are_not_one_phase():
+    patterns = series(lines_of(4.0), n_frames=2, x=np.linspace(1, 4, 1200))
+    with pytest.raises(ValueError, match="two structures called 'iron'"):
+        curves.fit_peaks(patterns, near=[cubic(4.0), cubic(3.7)])
+    with pytest.raises(ValueError, match="near must be positions"):
+        curves.fit_peaks(patterns, near=None)
+
+
+@pytest.mark.parametrize("near", [[2 * np.pi / 4, np.pi], cubic(4.0)])
+def test_frames_without_data_are_not_frames_without_peaks(near):
+    patterns = series(lines_of(4.0, growth=2e-4), n_frames=30, x=np.linspace(1, 4, 1200))
+    patterns["intensity"][[0, *range(10, 18)]] = np.nan
+    found = check(curves.fit_peaks(patterns, near=near, width=0.03))
+    empty = np.isnan(patterns.intensity.values).all(axis=1)
+    assert (found.status.values[empty] == 4).all()
+    assert (found.status.values[~empty] <= 1).all()
+    truth = 2 * np.pi / 4 * (1 + 2e-4 * np.arange(30))
+    assert (np.abs(found.position[:, 0] - truth) < 5 * found.position_sigma[:, 0]).values[~empty].all()
+
+
+def test_a_line_in_a_gap_of_the_detector_has_no_data():
+    patterns = series([lambda f: (2.5, 800, 0.03, 0.5), lambda f: (3.2, 800, 0.03, 0.5)], n_frames=2)
+    patterns["intensity"] = patterns.intensity.where(np.abs(patterns.q - 3.2) > 0.1)
+    found = check(curves.fit_peaks(patterns, near=[2.5, 2.9, 3.2], width=0.03))
+    assert found.status.values[:, 1:].tolist() == [[3, 4], [3, 4]]
+
+
+def test_one_pattern_of_a_series_is_a_series_of_one():
+    patterns = series([lambda f: (2.5, 800, 0.03, 0.5)], n_frames=3)
+    patterns["intensity_sigma"] = quantity(("frame", "q"), np.sqrt(patterns.intensity.values), "count", "sigma")
+    whole = curves.fit_peaks(patterns.isel(frame=[1]), near=[2.5], width=0.03)
+    for one in (patterns.isel(frame=1), patterns.isel(frame=1, drop=True)):
+        found = check(curves.fit_peaks(one, near=[2.5], width=0.03))
+        np.testing.assert_array_equal(found.position, whole.position)
+
+
 def test_time_exposure_and_file_travel_along():
     patterns = series([lambda f: (2.5, 800, 0.03, 0.5)], n_frames=3)
     times = np.array(["2024-01-01T00:00", "2024-01-01T00:01", "2024-01-01T00:02"], dtype="datetime64[ns]")
@@ -253,6 +318,8 @@ def test_wrong_axes_are_refused():
     patterns = series([lambda f: (2.5, 800, 0.03, 0.5)], n_frames=2)
     with pytest.raises(DimensionError, match="fit_peaks needs dimension"):
         curves.fit_peaks(patterns.rename(q="r"), near=[2.5])
+    with pytest.raises(SchemaError, match=r"increasing values of 'q', got 1000 from 4 to 2.*sortby"):
+        curves.fit_peaks(patterns.isel(q=slice(None, None, -1)), near=[2.5])
     with pytest.raises(SchemaError, match="needs a variable 'intensity'"):
         curves.fit_peaks(patterns.rename(intensity="signal"), near=[2.5])
     table = curves.find_peaks(patterns)

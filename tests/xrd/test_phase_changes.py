@@ -8,6 +8,7 @@ from batlab import schema
 from batlab.errors import SchemaError
 from batlab.schema import quantity
 from batlab.xrd import phase_changes
+from batlab.xrd.tracks import tracks_of
 
 N_FRAMES = 120
 FRAMES = np.arange(N_FRAMES)
@@ -130,3 +131,17 @@ def test_wrong_input_is_refused():
         phase_changes(cell_table(np.zeros(9)).drop_vars("volume"))
     with pytest.raises(ValueError, match="min_strain"):
         phase_changes(cell_table(np.zeros(9)), min_strain=0.0)
+
+
+def test_no_frame_is_refused():
+    with pytest.raises(ValueError, match="at least one frame"):
+        phase_changes(peak_table([np.zeros(N_FRAMES)], [np.ones(N_FRAMES)]).isel(frame=slice(0, 0)))
+
+
+def test_frames_without_data_are_no_lost_phase():
+    peaks = peak_table([np.zeros(N_FRAMES)], [np.ones(N_FRAMES)])
+    for name in ("position", "position_sigma", "area", "area_sigma"):
+        peaks[name][50:70] = np.nan
+    peaks["status"][50:70] = 4  # no_data, as curves.fit_peaks says
+    assert np.isnan(tracks_of(peaks)[0].amount[50:70]).all()
+    assert phase_changes(peaks, false_alarm=0.01).sizes["event"] == 0
