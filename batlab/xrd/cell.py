@@ -19,7 +19,8 @@ from batlab.xrd.correction import CORRECTIONS, Scale
 from batlab.xrd.index import axis_of, index_peaks, labels
 
 ROUNDS = 4  # of linearising a correction that the sample's own lines determine
-# Of its width: no line's place is trusted to less, whatever it counts; no profile is quite a pseudo-Voigt.
+# Of its width, beside what it counts: no profile is quite a pseudo-Voigt, backgrounds bend, strangers hide. Chosen on
+# the virtual beamline (`simulate`), as what makes the planted cells lie within their σ.
 PROFILE = 0.007
 
 
@@ -41,7 +42,8 @@ def refine_cell(
     cell with all covariances. Where lines disagree beyond their σ (χ² above dof by more than its own standard
     deviation), an extra scatter equal for all lines in position brings χ² to dof (Paule and Mandel,
     doi:10.6028/jres.087.022), so that the σ grow with the disagreement and one strong but wrong line cannot outvote
-    the rest. No place is trusted to less than 0.7 % of the line's width, because no profile is quite a pseudo-Voigt.
+    the rest. To the counting σ of a place 0.7 % of the line's width is added in squares: no profile is quite a
+    pseudo-Voigt. How much was chosen on simulations (the virtual beamline), not derived.
     With three or more spare lines, one that the others deny (Student's t, 5 % a frame, and more than 3 σ)
     is dropped, see ``used``; a line denied in more than a third of the frames that can judge it, and in five, is
     dropped in all, see ``attrs["dropped_lines"]``.
@@ -72,7 +74,7 @@ def refine_cell(
     -------
     xarray.Dataset
         Over ``frame``: ``a b c`` [angstrom], ``alpha beta gamma`` [degree], ``volume`` [angstrom³], each with
-        ``_sigma`` (0 where symmetry fixes it); ``chi2_reduced`` (counting σ alone; NaN without spare lines),
+        ``_sigma`` (0 where symmetry fixes it); ``chi2_reduced`` (without the extra scatter; NaN without spare lines),
         ``scatter`` (the extra 1 σ of position), ``n_lines``, the correction. Over (frame, peak): ``residual`` of
         position and ``used``; with a standard ``standard_check``: the relative error in d of each of its lines after
         correction by the others. NaN where the lines of a frame do not determine the cell.
@@ -80,7 +82,8 @@ def refine_cell(
     Raises
     ------
     ValueError
-        No peak of the phase, unknown `lines` or `correction`, or reflections that cannot determine the cell.
+        No peak of the phase, unknown `lines` or `correction`, a `radius` without a displacement, or reflections
+        that cannot determine the cell.
     DimensionError, SchemaError
         Not a peak table.
 
@@ -100,6 +103,8 @@ def refine_cell(
     if correction is None and reference is not None:
         correction = "zero_shift"
     choose("correction", correction, (*CORRECTIONS, None))
+    if radius is not None and not (correction == "displacement" and radius > 0):
+        raise ValueError(f"radius must be positive and goes with correction='displacement', got {radius!r}")
     table = _indexed(peaks, crystal, reference, tolerance)
     scale = Scale(*axis_of(table))
     hkl, owner = labels(table)

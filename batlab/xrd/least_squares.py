@@ -20,7 +20,7 @@ class Fit(NamedTuple):
 
     parameters: np.ndarray  # (frame, p)
     covariance: np.ndarray  # (frame, p, p)
-    chi2_reduced: np.ndarray  # (frame,), with the counting sigma alone
+    chi2_reduced: np.ndarray  # (frame,), with the given sigma alone
     scatter: np.ndarray  # (frame,), tau
     used: np.ndarray  # (frame, n)
 

@@ -159,6 +159,9 @@ def test_a_displacement_is_in_mm_where_the_radius_is_known(structure, positions,
     )
     assert float(cells.displacement[0]) == pytest.approx(0.1, rel=1e-3)
     assert cells.displacement.units == "mm"
+    for wrong in ({"correction": "displacement", "radius": -1.0}, {"radius": 200.0}):
+        with pytest.raises(ValueError, match="radius must be positive"):
+            refine_cell(table(moved, 1e-3, hkl, wavelength=1.5406), structure("P m -3 m", cell), **wrong)
 
 
 def test_peaks_without_names_are_indexed_first(structure, positions, table):
