@@ -82,15 +82,16 @@ def fit_peaks(
     -------
     xarray.Dataset
         Over (frame, peak): ``position``, ``height``, ``fwhm``, ``eta``, ``area``, each with ``_sigma``,
-        ``chi2_reduced`` of the window and ``status``: 0 ok, 1 at_bound, 2 not_converged, 3 no_peak, 4 no_data,
-        5 unresolved. Parameters are NaN where the status is 2 or more. Coordinates ``hkl`` and ``phase``.
+        ``chi2_reduced`` of the window and ``status``: 0 ok, 1 at_bound, 2 not_converged, 3 no_peak, 4 no_data
+        (nothing measured within half a width of its place), 5 unresolved.
+        Parameters are NaN where the status is 2 or more. Coordinates ``hkl`` and ``phase``.
 
     Raises
     ------
     DimensionError
         If the patterns have neither ``two_theta`` nor ``q``, or more dimensions than ``frame`` and that.
     ValueError
-        If nothing is expected in range, or a keyword is out of its range.
+        If nothing is expected in range, two structures have one name, or a keyword is out of its range.
 
     Warns
     -----

@@ -32,7 +32,8 @@ def noise_of(patterns: xr.Dataset, intensity: np.ndarray) -> Noise:
     """
     shape = intensity.shape
     if "intensity_sigma" in patterns:
-        sigma = np.array(patterns["intensity_sigma"].transpose(*patterns["intensity"].dims).values, dtype=float)
+        stated = patterns["intensity_sigma"].broadcast_like(patterns["intensity"])  # one σ may serve all frames
+        sigma = np.array(stated.transpose(*patterns["intensity"].dims).values, dtype=float)
         least = np.where(sigma > 0, sigma, np.inf).min(axis=1, initial=np.inf, keepdims=True)
         fixed = np.where(sigma == 0, np.where(np.isfinite(least), least, np.nan), sigma) ** 2
         return Noise(fixed, np.zeros(shape[0]), "intensity_sigma")

@@ -287,6 +287,12 @@ def test_one_pattern_of_a_series_is_a_series_of_one():
     for one in (patterns.isel(frame=1), patterns.isel(frame=1, drop=True)):
         found = check(curves.fit_peaks(one, near=[2.5], width=0.03))
         np.testing.assert_array_equal(found.position, whole.position)
+    alike = patterns.intensity_sigma[1].drop_vars("frame")
+    shared, tiled = (
+        curves.fit_peaks(patterns.assign(intensity_sigma=sigma), near=[2.5], width=0.03)
+        for sigma in (alike, alike.broadcast_like(patterns.intensity))
+    )
+    np.testing.assert_array_equal(shared.position, tiled.position)
 
 
 def test_time_exposure_and_file_travel_along():
