@@ -95,6 +95,9 @@ def track(
     beside: Annotated[
         list[Path] | None, typer.Option("--also", help="Another phase in the sample. Repeatable.")
     ] = None,
+    lines: Annotated[
+        list[str] | None, typer.Option("--line", metavar="HKL", help="Only this line, e.g. '4 0 0'. Repeatable.")
+    ] = None,
     hint: Hint = None,
     debug: Debug = False,
 ) -> None:
@@ -105,7 +108,7 @@ def track(
     patterns = _open(files, hint)
     all_phases = [bl.io.structure(path) for path in (structure, standard, *(beside or [])) if path]
     table = bl.curves.fit_peaks(patterns, near={phase.attrs["phase"]: phase for phase in all_phases})
-    cells = bl.xrd.refine_cell(table, all_phases[0], standard=all_phases[1] if standard else None)
+    cells = bl.xrd.refine_cell(table, all_phases[0], standard=all_phases[1] if standard else None, lines=lines or None)
     if peaks:
         saved(bl.save(table, peaks, overwrite=overwrite), table)
     saved(bl.save(cells, output, overwrite=overwrite), cells)

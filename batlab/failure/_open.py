@@ -43,6 +43,20 @@ def open_file(path: Path) -> Any:
     raise ReadError(f"{path} cannot be used as a store of marks: {complaint}")
 
 
+def file_of(where: str) -> Path | None:
+    """Return the file of a store given as a path or as a plain SQLite address, None for a database server.
+
+    >>> file_of("sqlite:////data/cell.sqlite").as_posix(), file_of("postgresql://host/marks")
+    ('/data/cell.sqlite', None)
+    """
+    if "://" not in where:
+        return Path(where).expanduser().absolute()
+    scheme, _, path = where.partition(":///")
+    if scheme.partition("+")[0] == "sqlite" and path and path != ":memory:" and "?" not in path:
+        return Path(path).expanduser().absolute()
+    return None
+
+
 def open_url(url: str) -> Any:
     """Return an engine on the database server at `url`, with its table."""
     from sqlalchemy.engine import make_url
@@ -55,7 +69,7 @@ def open_url(url: str) -> Any:
     except ArgumentError as error:
         raise StoreError(f"{url.partition('://')[0]}://… is no address of a database") from error
     if address.get_backend_name() == "sqlite":
-        raise StoreError(f"give an SQLite store as a path, not as the address {address}")
+        raise StoreError(f"an SQLite store is one file, given as a path or as sqlite:///path, got {address}")
     try:
         engine = _tables.connect(address)
         _tables.create(engine)

@@ -14,7 +14,7 @@ import xarray as xr
 
 from batlab.errors import did_you_mean, refuse_unknown
 from batlab.failure._mark import EDITABLE, Mark, as_dataset, author_name, changed, meaning, place
-from batlab.failure._open import StoreError, open_file, open_url
+from batlab.failure._open import StoreError, file_of, open_file, open_url
 from batlab.schema import identity, record
 
 Answer = TypeVar("Answer")
@@ -57,7 +57,7 @@ class Store:
 
     def __init__(self, where: str | os.PathLike) -> None:
         text = os.fspath(where)
-        self._path = None if "://" in text else Path(text).expanduser().absolute()
+        self._path = file_of(text)
         self._engine = open_file(self._path) if self._path else open_url(text)
 
     @classmethod

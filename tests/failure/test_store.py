@@ -246,11 +246,19 @@ def test_a_damaged_store_is_refused(tmp_path):
         Store(path)
 
 
+def test_an_sqlite_address_is_the_path_in_it(tmp_path):
+    with Store(f"sqlite:///{tmp_path / 'cell.sqlite'}") as store:
+        kept = store.add("0" * 64, frames=(0, 1), category="chemical", mechanism="gas", confidence=0.5)
+    with Store(tmp_path / "cell.sqlite") as store:
+        assert [mark.id for mark in store.marks()] == [kept.id]
+
+
 def test_addresses_that_lead_nowhere(tmp_path):
     with pytest.raises(StoreError, match=r"folder .* is not there"):
         Store(tmp_path / "no" / "x.sqlite")
-    with pytest.raises(StoreError, match="as a path"):
-        Store("sqlite:///x.sqlite")
+    for address in ("sqlite://", "sqlite:///:memory:"):
+        with pytest.raises(StoreError, match="given as a path"):
+            Store(address)
     with pytest.raises(StoreError, match="cannot be opened") as error:
         Store("nosuchdatabase://ada:secret@host/marks")
     assert "secret" not in str(error.value)
