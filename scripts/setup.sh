@@ -54,6 +54,7 @@ if [ -n "$uv" ]; then
     "$uv" pip install --quiet --python .venv/bin/python --no-build-isolation --no-deps -e .
 else
     say "installing the locked dependencies with pip (a minute or two)"
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
     say "building the kernels"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -71,8 +72,16 @@ def _move_one_cursor(page) -> None:
 
 
 def _mark(page) -> None:
-    pages.drag(page, pages.place(page, "map", 1.8, 10), pages.place(page, "map", 2.6, 30))
-    page.get_by_text(re.compile("frames 1[01]–")).wait_for(timeout=30_000)
+    from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+    region = page.get_by_text(re.compile("frames 1[01]–"))
+    for _ in range(3):  # a gesture is lost where the page is laid out anew under the headless mouse
+        page.wait_for_function(pages.PAINTED, timeout=30_000)
+        pages.drag(page, pages.place(page, "map", 1.8, 10), pages.place(page, "map", 2.6, 30))
+        with contextlib.suppress(PlaywrightTimeout):
+            region.wait_for(timeout=10_000)
+            break
+    assert region.is_visible()
     page.get_by_placeholder("mechanism").fill("lattice collapse")
     page.get_by_placeholder("what you see").fill("<b>turns</b> here")
     page.get_by_role("button", name="mark", exact=True).click()
