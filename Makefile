@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Tools start tools by name: cython-lint needs pycodestyle, Jupyter its kernels.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 RUN := OMP_WAIT_POLICY=passive
-KERNELS := $(wildcard batlab/_kernels/*.pyx batlab/_kernels/*.h)
+KERNELS := $(wildcard batlab/_kernels/*.pyx batlab/_kernels/*.h $(foreach at,. * */*,batlab/_kernels/vendor/$(at)/*.[ch]))
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 CODE := batlab tests benchmarks scripts setup.py
 

@@ -27,13 +27,19 @@ def openmp_flags() -> list[str]:
 
 
 OPENMP = openmp_flags()
+VENDOR = Path("batlab/_kernels/vendor")
+# The modules that decode chunks are linked with LZ4 and bitshuffle.
+DECODERS = {"decode", "azimuthal_chunks"}
+DECODER_SOURCES = [str(VENDOR / name) for name in ("lz4_build.c", "unshuffle_portable.c", "unshuffle_avx2.c")]
+HEADERS = [str(path) for path in sorted(Path("batlab/_kernels").glob("*.h"))]
+VENDORED = [str(path) for path in sorted([*VENDOR.glob("*.h"), *VENDOR.glob("*/*.[ch]")])]
 
 extensions = [
     Extension(
         f"batlab._kernels.{path.stem}",
-        [str(path)],
+        [str(path), *(DECODER_SOURCES if path.stem in DECODERS else [])],
         include_dirs=["batlab/_kernels"],
-        depends=[str(header) for header in sorted(Path("batlab/_kernels").glob("*.h"))],
+        depends=[*HEADERS, *(VENDORED if path.stem in DECODERS else [])],
         # No -march, no -ffast-math: a wheel runs on any x86-64 or arm64, and NaN stays NaN.
         extra_compile_args=["-O3", "-fno-math-errno", *OPENMP],
         extra_link_args=OPENMP,
