@@ -13,7 +13,7 @@ from batlab import threads
 from batlab.curves import first, follow
 from batlab.curves.groups import Fits, Setting
 from batlab.curves.near import Seeds, seeds
-from batlab.curves.noise import noise_of
+from batlab.curves.noise import inflation_of, noise_of
 from batlab.curves.patterns import axis_of, values_of
 from batlab.curves.scale import from_scale, to_scale
 from batlab.curves.settle import settle
@@ -43,11 +43,13 @@ def fit_peaks(
     background. If the axis is ``two_theta`` and the patterns carry ``wavelength_alpha2`` and ``alpha2_ratio``, each
     peak is a Kα1 + Kα2 doublet: ``position``, ``height`` and ``area`` are those of Kα1, Kα2 follows from Bragg's law.
 
-    Weights come from ``intensity_sigma`` as it stands; without it counts are Poisson, with variances taken from the
-    model (maximum likelihood: weights 1/N would pull fits of few counts down); intensities in other units have their
-    variance per intensity estimated from the scatter of neighbouring points. Patterns from ``scattering.integrate``
-    state ``n_pixels``: the σ of a position then also holds what binning whole pixels does to it, step / √(12 N) with
-    N pixels within the full width.
+    Weights come from ``intensity_sigma`` as it stands, times ``sigma_inflation`` where pixels were split and
+    neighbouring bins share them: the σ of every parameter grows by that factor, ``chi2_reduced`` does not change.
+    Without ``intensity_sigma`` counts are Poisson, with variances taken from the model (maximum likelihood: weights
+    1/N would pull fits of few counts down); intensities in other units have their variance per intensity estimated
+    from the scatter of neighbouring points. Patterns from ``scattering.integrate`` state ``n_pixels``: unless pixels
+    were split, the σ of a position then also holds what binning whole pixels does to it, step / √(12 N) with N pixels
+    within the full width.
 
     A peak given by position is looked for where it was last seen, or, while lost, where the others of its phase moved.
     The lines of a structure are looked for where its cell puts them: the cell is followed from frame to frame with
@@ -146,6 +148,9 @@ def fit_peaks(
             f"curves.fit_peaks: none of the {len(expected)} expected peaks exceeds {significance:g} sigma in any of "
             f"the {len(intensity)} frames", stacklevel=2,
         )  # fmt: skip
+    if "sigma_inflation" in patterns and noise.kind == "intensity_sigma":
+        # A bin scatters by its own sigma about the curve: residuals are not larger for being correlated.
+        fits.chi2_reduced *= np.interp(np.nan_to_num(fits.values[:, :, 0]), x, inflation_of(patterns)) ** 2
     fits.sigmas[:, :, 0] = np.hypot(fits.sigmas[:, :, 0], _binning(patterns, x, axis, fits))
     result = _table(patterns, expected, fits, status, axis, noise.kind, setting)
     return record(
@@ -179,9 +184,10 @@ def _binning(patterns: xr.Dataset, x: np.ndarray, axis: str, fits: Fits) -> np.n
     """Return (frame, peak) what binning whole pixels does to a position.
 
     A pixel lies up to half a bin beside the middle of its bin: step / √12, averaged over the N pixels within the
-    full width.
+    full width. A pixel that is split does not.
     """
-    if "n_pixels" not in patterns or axis not in patterns["n_pixels"].dims:
+    is_split = patterns.attrs.get("split", "no") != "no"
+    if is_split or "n_pixels" not in patterns or axis not in patterns["n_pixels"].dims:
         return np.zeros(fits.state.shape)
     pixels = np.asarray(patterns["n_pixels"].transpose(..., axis).values, dtype=float)
     total = np.cumsum(np.broadcast_to(np.nan_to_num(pixels), (len(fits.state), len(x))), axis=1)

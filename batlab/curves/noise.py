@@ -8,6 +8,8 @@ import numpy as np
 import xarray as xr
 from scipy.ndimage import correlate1d, uniform_filter1d
 
+from batlab.errors import DimensionError, SchemaError
+
 # The median of a chi-squared variable with one degree of freedom.
 MEDIAN_CHI2 = 0.454936423119573
 GAUSSIAN = 4.0 * np.log(2.0)
@@ -25,9 +27,10 @@ def noise_of(patterns: xr.Dataset, intensity: np.ndarray) -> Noise:
     """Return the noise model of `patterns`.
 
     ``intensity_sigma`` is taken as it stands (a σ of 0, which is what an empty bin of counts gets, becomes the
-    smallest other σ of its frame). Without it, intensities in ``count`` are Poisson. Any other unit is taken as
-    counts times an unknown factor, and the factor, one for the series, comes from the scatter of neighbouring
-    points; where intensities are not positive this has no sense, and one constant variance is estimated instead.
+    smallest other σ of its frame), times ``sigma_inflation`` where the patterns have that. Without it, intensities in
+    ``count`` are Poisson. Any other unit is taken as counts times an unknown factor, and the factor, one for the
+    series, comes from the scatter of neighbouring points; where intensities are not positive this has no sense, and
+    one constant variance is estimated instead.
     A variable ``background`` (already subtracted) adds its own counts.
     """
     shape = intensity.shape
@@ -36,6 +39,8 @@ def noise_of(patterns: xr.Dataset, intensity: np.ndarray) -> Noise:
         sigma = np.array(stated.transpose(*patterns["intensity"].dims).values, dtype=float)
         least = np.where(sigma > 0, sigma, np.inf).min(axis=1, initial=np.inf, keepdims=True)
         fixed = np.where(sigma == 0, np.where(np.isfinite(least), least, np.nan), sigma) ** 2
+        if "sigma_inflation" in patterns:
+            fixed *= inflation_of(patterns) ** 2
         return Noise(fixed, np.zeros(shape[0]), "intensity_sigma")
     below = np.zeros(shape)
     if "background" in patterns:
@@ -46,6 +51,37 @@ def noise_of(patterns: xr.Dataset, intensity: np.ndarray) -> Noise:
     if gain is None:
         return Noise(np.full(shape, constant), np.zeros(shape[0]), "estimated constant")
     return Noise(np.maximum(below, 0.0) * gain, np.full(shape[0], gain), "estimated proportional to intensity")
+
+
+def inflation_of(patterns: xr.Dataset) -> np.ndarray:
+    """Return by how much the σ of what spans several bins exceeds what independent bins give, over the patterns' axis.
+
+    Where the pixels of the patterns are split, neighbouring bins share them and their errors are correlated: each
+    bin's own σ is right, that of a peak is too small [1]_. ``sigma_inflation``, which `scattering.integrate` states, is
+    √(Σ wᵢ / Σ wᵢ²) over the pixels of a bin. Without it the factor is 1, and so it is in a bin without pixels (NaN).
+
+    Raises
+    ------
+    DimensionError
+        ``sigma_inflation`` is not over the patterns' axis alone.
+    SchemaError
+        It is not positive.
+
+    References
+    ----------
+    .. [1] https://github.com/silx-kit/pyFAI/issues/2774
+    """
+    axis = next(str(dim) for dim in patterns["intensity"].dims if dim != "frame")
+    if "sigma_inflation" not in patterns:
+        return np.ones(patterns.sizes[axis])
+    stated = patterns["sigma_inflation"]
+    if stated.dims != (axis,):
+        raise DimensionError(f"sigma_inflation must be over ({axis!r},), got {tuple(map(str, stated.dims))}")
+    factor = np.array(stated.values, dtype=float)
+    factor[np.isnan(factor)] = 1.0
+    if not (np.isfinite(factor) & (factor > 0)).all():
+        raise SchemaError(f"sigma_inflation must be positive and finite, got {factor.min():g} to {factor.max():g}")
+    return factor
 
 
 def estimate(total: np.ndarray) -> tuple[float | None, float]:
