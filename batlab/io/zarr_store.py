@@ -17,6 +17,7 @@ from batlab.io.plain_form import VERSION, from_plain, to_plain
 
 NAME = "Zarr"
 HINTS: frozenset[str] = frozenset()
+UNFINISHED = "batlab_unfinished"  # attribute of a store that is still being filled: by which function
 # Codecs that only move and squeeze bytes; one that unpickles objects is never met.
 CODECS = frozenset(
     {"blosc", "bytes", "crc32c", "gzip", "sharding_indexed", "transpose", "vlen-bytes", "vlen-utf8", "zstd"}
@@ -126,7 +127,13 @@ def _inspect(path: Path) -> list[str]:
 
 
 def _check_own(path: Path, inner: str, meta: dict[str, Any]) -> None:
-    if inner == "." and "batlab_schema" not in meta.get("attributes", {}):
+    attributes = meta.get("attributes", {})
+    if inner == "." and UNFINISHED in attributes:
+        raise ReadError(
+            f"{path.name}: is not finished; call {attributes[UNFINISHED]} again with the same frames, settings and "
+            "store: it goes on where it stopped"
+        )
+    if inner == "." and "batlab_schema" not in attributes:
         raise ReadError(f"{path.name}: is a Zarr store that batlab did not write; open it with xarray.open_zarr")
 
 

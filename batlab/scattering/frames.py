@@ -87,7 +87,7 @@ def native(block: np.ndarray) -> np.ndarray:
     """Return the frames of a block as (frame, pixel), contiguous, in a type that the kernel knows."""
     dtype = block.dtype.newbyteorder("=")
     flat = np.ascontiguousarray(block, dtype=dtype if dtype in NATIVE else np.float64)
-    return flat.reshape(len(flat), -1)
+    return flat.reshape(len(flat), int(np.prod(flat.shape[1:])))
 
 
 def overflow_in(values: list[float], dtype: np.dtype) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from batlab.scattering.geometry import as_geometry, check_shape, pixel_arrays, r
 from batlab.scattering.plan import Plan, make_plan
 from batlab.scattering.series import integrate_series
 from batlab.scattering.settings import Settings
+from batlab.scattering.work import Work
 from batlab.schema import quantity, record
 
 AXES = {"q": ("1/angstrom", "scattering vector"), "two_theta": ("degree", "scattering angle")}
@@ -70,9 +73,21 @@ class Integrator:
         self.geometry = as_geometry(geometry)
         self._last: tuple[tuple[Any, ...], np.ndarray | None, Plan] | None = None
 
-    def __call__(self, frames: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    def __call__(
+        self,
+        frames: xr.Dataset | xr.DataArray,
+        *,
+        store: str | os.PathLike | None = None,
+        on_error: str = "raise",
+        client: Any = None,
+    ) -> xr.Dataset:
         """Return the patterns of `frames`; see `integrate`."""
-        return _patterns(self, frames)
+        wish = self.settings
+        stack = as_stack(frames, wish.mask)
+        geometry, plan = self.plan(stack)
+        work = Work(plan, stack.shape, stack.overflow, has_sigma=wish.error_model is not None)
+        describe = partial(_patterns, wish, stack, geometry, plan)
+        return integrate_series(stack, work, wish.monitor, describe, store=store, on_error=on_error, client=client)
 
     def plan(self, stack: Stack) -> tuple[Geometry, Plan]:
         """Return geometry and plan for these frames; the last plan is kept."""
@@ -122,11 +137,14 @@ def integrate(
     split: str = "no",
     q_range: tuple[float, float] | None = None,
     azimuth_range: tuple[float, float] | None = None,
+    store: str | os.PathLike | None = None,
+    on_error: str = "raise",
 ) -> xr.Dataset:
     """Average detector frames over rings.
 
-    Frames are read and binned chunk by chunk, several at a time where there are several cores; only the patterns stay
-    in memory. Slow series show a progress bar.
+    Frames are read and binned group by group, several at a time where there are several cores; only the patterns stay
+    in memory, with `store` not even those. Slow series show a progress bar. Under an active client of dask.distributed
+    the same call runs on its workers: tasks of some 30 frames, named by file and number, go out to them.
 
     Parameters
     ----------
@@ -160,6 +178,13 @@ def integrate(
         Lowest and highest q [1/angstrom], for either unit.
     azimuth_range
         From and to [degree], counted from +x towards +y as pyFAI does; (170, 190) crosses the seam.
+    store
+        A folder ``….zarr`` that takes the patterns as they come. Stopped by Ctrl-C, an error or a crash, the same call
+        goes on where it stopped, and ends with the same bits; once whole, it is returned at once, and `io.open` opens
+        it too. Memory does not grow with the number of frames then.
+    on_error
+        What a frame that cannot be read (a damaged chunk, a missing file) does: ``"raise"`` ends with an error that
+        names file and frame, ``"nan"`` makes its pattern NaN, warns, and lists it in the attribute ``unread_frames``.
 
     Returns
     -------
@@ -173,14 +198,18 @@ def integrate(
         Frames, mask, dark or flat do not fit each other or the geometry.
     ValueError
         An unknown word, an impossible number, no wavelength, or no pixel left.
+    ReadError
+        A frame cannot be read.
+    OtherJobError, LockedError
+        `store` holds the patterns of other frames or settings, or another process is writing to it.
     RuntimeError
         In a process forked after its parent had integrated; an `Integrator` that was called before runs there.
 
     Warns
     -----
     UserWarning
-        More than 40 % of the pixels are masked, always or in some frames; a monitor is not positive; an old ``.poni``
-        does not state the orientation.
+        More than 40 % of the pixels are masked, always or in some frames; frames could not be read; a monitor is not
+        positive; an old ``.poni`` does not state the orientation.
 
     Notes
     -----
@@ -216,34 +245,34 @@ def integrate(
         q_range=q_range,
         azimuth_range=azimuth_range,
     )
-    return integrator(frames)
+    return integrator(frames, store=store, on_error=on_error)
 
 
-def _patterns(integrator: Integrator, frames: xr.Dataset | xr.DataArray) -> xr.Dataset:
-    wish = integrator.settings
-    stack = as_stack(frames, wish.mask)
-    geometry, plan = integrator.plan(stack)
-    sums = integrate_series(stack, plan, wish.monitor)
+def _patterns(
+    wish: Settings, stack: Stack, geometry: Geometry, plan: Plan, sums: dict[str, Any], unread: list[int]
+) -> xr.Dataset:
+    """Return the results (frame, bin) as a Dataset."""
     dims = ("frame", wish.unit)
     counts = "count" if wish.monitor is None else "1"
-    variables = {
-        "intensity": quantity(dims, sums.intensity, counts, "intensity"),
-        "intensity_sigma": quantity(dims, sums.intensity_sigma, counts, "standard uncertainty of intensity"),
-        "signal": quantity(dims, sums.signal, "count", "sum of counts"),
-        "variance": quantity(dims, sums.variance, "count^2", "sum of variances"),
-        "normalization": quantity(dims, sums.normalization, "1", "sum of pixel weights"),
-        "n_pixels": quantity(dims, sums.n_pixels, "1", "number of pixels"),
+    told = {
+        "intensity": (counts, "intensity"),
+        "intensity_sigma": (counts, "standard uncertainty of intensity"),
+        "signal": ("count", "sum of counts"),
+        "variance": ("count^2", "sum of variances"),
+        "normalization": ("1", "sum of pixel weights"),
+        "n_pixels": ("1", "number of pixels"),
     }
-    if wish.error_model is None:
-        del variables["intensity_sigma"], variables["variance"]
+    variables = {name: quantity(dims, sums[name], *told[name]) for name in told if name in sums}
     coords = _of_each_frame(stack.dataset, is_coordinate=True)
     coords.setdefault("frame", quantity("frame", np.arange(len(stack.data), dtype=np.int64), "1", "frame"))
     coords[wish.unit] = quantity(wish.unit, plan.axis, *AXES[wish.unit])
     attrs = {key: value for key, value in stack.dataset.attrs.items() if key not in OF_FRAMES}
+    if unread:
+        attrs["unread_frames"] = unread
     beside = _of_each_frame(stack.dataset, is_coordinate=False)
     result = xr.Dataset(variables | beside, coords, attrs | _account(geometry, wish))
-    told = f"{geometry.source or geometry.detector} sha256 {_geometry_digest(geometry)}"
-    return record(result, "scattering.integrate", geometry=told, **wish.told)
+    told_geometry = f"{geometry.source or geometry.detector} sha256 {_geometry_digest(geometry)}"
+    return record(result, "scattering.integrate", geometry=told_geometry, **wish.told)
 
 
 def _of_each_frame(frames: xr.Dataset, *, is_coordinate: bool) -> dict[Any, xr.Variable]:

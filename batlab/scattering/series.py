@@ -1,142 +1,262 @@
-"""Run a plan over a series: chunk by chunk, one kernel thread a chunk, results written in place."""
+"""Run a plan over a series: range by range of frames, in threads of our own or on a cluster's workers."""
 
 from __future__ import annotations
 
+import math
+import os
 import warnings
-from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
-from typing import Any, cast
-from uuid import uuid4
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from threading import Event
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from batlab import threads
-from batlab._kernels.azimuthal import azimuthal
-from batlab.errors import DimensionError
-from batlab.scattering.frames import Stack, native, overflow_in
-from batlab.scattering.plan import DOUBTFUL, Plan, reduce_block
+from batlab.errors import DimensionError, choose
+from batlab.scattering.frames import Stack
+from batlab.scattering.plan import DOUBTFUL
+from batlab.scattering.sources import Blocks, Frames, frames_of
+from batlab.scattering.work import Outcome, Task, Work, run_task, told_of
 
-PARTS = ("signal", "variance", "normalization", "n_pixels")
-BATCH = 32  # frames of an array in memory between two looks at the progress bar and the keyboard
+TASK = 32  # frames: 1 MiB of results for 1000 bins, 0.07 s of work for 4 Mpix, a chunk of the store
+TASK_BYTES = 2**22  # of one result in a task; a cake has fewer frames in it
 PATIENCE = 2.0  # seconds before a progress bar appears
 
+Describe = Callable[[dict[str, Any], list[int]], xr.Dataset]
 
-class Sink:
-    """The result's arrays (frame, bin). A block (frame, part, bin) assigned to a range of frames lands in its rows."""
 
-    def __init__(self, n_frames: int, n_bins: int) -> None:
-        self.shape, self.dtype, self.ndim = (n_frames, len(PARTS), n_bins), np.dtype(float), 3
-        self.signal, self.variance, self.normalization, self.intensity, self.intensity_sigma = (
-            np.empty((n_frames, n_bins)) for _ in range(5)
+@dataclass(frozen=True)
+class Series:
+    """A series to be integrated: frames, the work on each, and what varies from frame to frame."""
+
+    stack: Stack
+    work: Work
+    frames: Frames
+    mask: Frames | None
+    monitor: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def task(self, rows: slice) -> Task:
+        """Return the task of those frames."""
+        return Task(
+            rows.start,
+            self.frames[rows],
+            None if self.mask is None else self.mask[rows],
+            None if self.monitor is None else self.monitor[rows],
         )
-        self.n_pixels = np.empty((n_frames, n_bins), np.int32)
-
-    def __setitem__(self, where: Any, block: np.ndarray) -> None:
-        rows = where[0] if isinstance(where, tuple) else where
-        for k, part in enumerate(PARTS):
-            getattr(self, part)[rows] = block[:, k]
-        signal, variance, normalization, n_pixels = np.moveaxis(block, 1, 0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            weight = np.where((n_pixels > 0) & (normalization > 0), normalization, np.nan)
-            self.intensity[rows] = signal / weight
-            self.intensity_sigma[rows] = np.sqrt(variance) / weight
 
 
-def integrate_series(stack: Stack, plan: Plan, monitor: Any) -> Sink:
-    """Return the sums and intensities of all frames.
+class Memory:
+    """Results (frame, bin) in memory."""
+
+    def __init__(self, series: Series) -> None:
+        shape = (len(series), series.work.plan.n_bins)
+        template = series.work.template(series.frames.dtype)
+        self.arrays = {name: np.empty(shape, dtype) for name, dtype in template.items()}
+        self.finished: dict[int, dict[int, str]] = {}
+
+    def put(self, outcome: Outcome) -> None:
+        """Take the results of a task."""
+        for name, part in outcome.parts.items():
+            self.arrays[name][outcome.rows] = part
+        self.finished[outcome.rows.start] = outcome.unread
+
+
+def integrate_series(
+    stack: Stack,
+    work: Work,
+    monitor: Any,
+    describe: Describe,
+    *,
+    store: str | os.PathLike | None = None,
+    on_error: str = "raise",
+    client: Any = None,
+    job: dict[str, str] | None = None,
+) -> xr.Dataset:
+    """Return the patterns of all frames.
+
+    Parameters
+    ----------
+    stack
+        The frames: in memory, in files, or any dask array.
+    work
+        What is done to each.
+    monitor
+        Of each frame, as `integrate` takes it.
+    describe
+        Makes the Dataset of results (frame, bin) and the numbers of frames that could not be read.
+    store
+        A folder ``….zarr`` that takes the patterns as they come, and from which a run that was stopped goes on.
+    on_error
+        ``"raise"``, or ``"nan"``: a frame that cannot be read is NaN.
+    client
+        Of dask.distributed; without one the active client, if there is any.
+    job
+        What the frames and settings are, for the store.
 
     Raises
     ------
     DimensionError
         The monitor has another number of frames.
+    ReadError
+        A frame cannot be read and `on_error` is ``"raise"``.
+    OtherJobError, LockedError
+        The store holds the patterns of another job, or is being written by another process.
 
     Warns
     -----
     UserWarning
-        Some frames have lost more than 40 % of their pixels, or have no positive monitor.
+        Some frames have lost more than 40 % of their pixels, could not be read, or have no positive monitor.
     """
-    values = _monitor(stack, monitor)
-    sink = Sink(len(stack.data), plan.n_bins)
-    if not len(stack.data):
-        return sink
-    if hasattr(stack.data, "dask") or hasattr(stack.varying_mask, "dask"):
-        _run_lazy(stack, plan, values, sink)
-    else:
-        _run_in_memory(stack, plan, values, sink)
-    _doubt(plan, sink)
-    return sink
+    choose("on_error", on_error, ("raise", "nan"))
+    mask = None if stack.varying_mask is None else frames_of(stack.varying_mask)
+    series = Series(stack, work, frames_of(stack.data), mask, _monitor(stack, monitor))
+    if store is None:
+        memory = Memory(series)
+        _run(series, memory, _size(series, threads.effective()), on_error, client)
+        return describe(memory.arrays, _unread(memory.finished))
+    from batlab.scattering.identity import job_of
+    from batlab.scattering.store import Store
+
+    size = _size(series)
+    names = work.template(series.frames.dtype)
+    with Store(
+        store,
+        job_of(series, job or {}),
+        lambda: describe(_hollow(series, names, size), []),
+        names=names,
+        size=size,
+    ) as kept:
+        if not kept.is_whole:
+            _run(series, kept, size, on_error, client)
+        result = kept.finish()
+    return result
 
 
-def _block(
-    pixels: np.ndarray,
-    mask: np.ndarray | None,
-    monitor: np.ndarray | None,
-    *,
-    plan: Plan,
-    overflow: list[float],
-    n_threads: int,
-) -> np.ndarray:
-    """Return (frame, part, bin) of some frames; `monitor` is (frame, 1, 1)."""
-    flat = native(np.asarray(pixels))
-    hidden = None if mask is None else np.ascontiguousarray(mask).view(np.uint8).reshape(flat.shape)
-    sums = azimuthal(flat, plan.bins, plan.n_bins, plan.weights, hidden, overflow_in(overflow, flat.dtype), n_threads)
-    parts = reduce_block(plan, sums, None if monitor is None else monitor.reshape(-1))
-    return np.stack([parts[part] for part in PARTS], axis=1)
+def _run(series: Series, sink: Any, size: int, on_error: str, client: Any) -> None:
+    """Do all tasks that `sink` has not; warn of frames in doubt."""
+    from batlab.scattering.cluster import active_client, run_on_cluster
+
+    todo = [rows for rows in _steps(len(series), size) if rows.start not in sink.finished]
+    lost: dict[int, float] = {}
+    whole = float(series.work.plan.n_pixels.sum())
+    with _progress(len(series), len(series) - sum(rows.stop - rows.start for rows in todo)) as bar:
+
+        def deliver(outcome: Outcome) -> None:
+            sink.put(outcome)
+            shares = 1 - outcome.parts["n_pixels"].sum(axis=1, dtype=float) / whole
+            for frame in np.flatnonzero(shares > DOUBTFUL) + outcome.rows.start:
+                if frame not in outcome.unread:
+                    lost[int(frame)] = float(shares[frame - outcome.rows.start])
+            bar.update(outcome.rows.stop - outcome.rows.start)
+
+        helper = active_client(client, series.frames)
+        if helper is None:
+            _run_here(series, todo, on_error, deliver)
+        else:
+            run_on_cluster(helper, series, todo, on_error, deliver)
+    _doubt(lost, len(series))
+    unread = {frame: told for one in sink.finished.values() for frame, told in one.items()}
+    if unread:
+        warnings.warn(told_of(unread), UserWarning, stacklevel=2)
 
 
-def _run_in_memory(stack: Stack, plan: Plan, monitor: np.ndarray | None, sink: Sink) -> None:
+def _run_here(series: Series, todo: list[slice], on_error: str, deliver: Callable[[Outcome], None]) -> None:
+    """Run the tasks in threads of our own: a pool that is kept does not outlive a fork."""
     n_threads = threads.effective()
-    with _progress(len(stack.data)) as bar:
-        for start in range(0, len(stack.data), BATCH):
-            rows = slice(start, min(start + BATCH, len(stack.data)))
-            sink[rows] = _block(
-                stack.data[rows],
-                None if stack.varying_mask is None else stack.varying_mask[rows],
-                None if monitor is None else monitor[rows],
-                plan=plan,
-                overflow=stack.overflow,
-                n_threads=n_threads,
-            )
-            bar.update(rows.stop - rows.start)
+    n_workers = max(1, min(n_threads, len(todo)))
+    # Threads over frames and threads in the kernel do not multiply: a few large tasks share them out inside.
+    inner = max(1, n_threads // n_workers) if n_workers < n_threads else 1
+    stop = Event()
+
+    def one(rows: slice) -> Outcome:
+        return run_task(series.work, series.task(rows), on_error=on_error, n_threads=inner, stop=stop)
+
+    if n_workers == 1:
+        for rows in todo:
+            deliver(one(rows))
+        return
+    with ThreadPoolExecutor(n_workers, "batlab") as pool:
+        _drain((partial(pool.submit, one, rows) for rows in todo), 2 * n_workers, deliver, stop)
 
 
-def _run_lazy(stack: Stack, plan: Plan, monitor: np.ndarray | None, sink: Sink) -> None:
+def _drain(
+    starts: Iterator[Callable[[], Future]], at_most: int, deliver: Callable[[Outcome], None], stop: Event
+) -> None:
+    """Keep `at_most` tasks under way; after an error deliver those that run already, after Ctrl-C stop them."""
+    running: set[Future] = set()
+    try:
+        for start in starts:
+            running.add(start())
+            if len(running) >= at_most:
+                _deliver_some(running, deliver)
+        while running:
+            _deliver_some(running, deliver)
+    except Exception:
+        for future in running:
+            future.cancel()
+        for future in wait(running).done:
+            if not future.cancelled() and future.exception() is None:
+                deliver(future.result())
+        raise
+    except BaseException:
+        stop.set()
+        for future in running:
+            future.cancel()
+        raise
+
+
+def _deliver_some(running: set[Future], deliver: Callable[[Outcome], None]) -> None:
+    """Take what is ready out of `running`; deliver it, and raise where a task has failed."""
+    done = wait(running, return_when=FIRST_COMPLETED).done
+    running -= done
+    failed = [future for future in done if future.exception() is not None]
+    for future in done.difference(failed):
+        deliver(future.result())
+    if failed:
+        failed[0].result()
+
+
+def _size(series: Series, n_threads: int = 0) -> int:
+    """Return the frames of a task; whole blocks of a dask array, and for threads shares of one size."""
+    n, n_bins = max(1, len(series)), series.work.plan.n_bins
+    most = max(1, min(TASK, TASK_BYTES // (8 * n_bins)))
+    if isinstance(series.frames, Blocks):
+        block = series.frames.block()
+        return block * max(1, most // block)
+    if n_threads:
+        return math.ceil(n / (n_threads * math.ceil(n / (most * n_threads))))
+    return most
+
+
+def _hollow(series: Series, names: dict[str, np.dtype], size: int) -> dict[str, Any]:
     import dask.array as da
 
-    data = da.asarray(stack.data).rechunk({1: -1, 2: -1})
-    frames = data.chunks[0]
-    hidden = None if stack.varying_mask is None else da.asarray(stack.varying_mask).rechunk(data.chunks)
-    light = None if monitor is None else da.from_array(monitor.reshape(-1, 1, 1), chunks=(frames, 1, 1))
-    n_threads = threads.effective()
-    # Threads of dask and of the kernel do not multiply: a few large chunks share them out inside the kernel.
-    inner = max(1, n_threads // len(frames))
-
-    # A pool of our own: dask keeps its pools, and the threads of a kept one do not outlive a fork.
-    # Told to this call alone: dask's configuration is shared by all threads.
-    with _progress(len(data)) as bar, ThreadPoolExecutor(n_threads) as pool:
-        lock = Lock()
-
-        def work(pixels: np.ndarray, *others: np.ndarray) -> np.ndarray:
-            mask = None if hidden is None else others[0]
-            values = None if light is None else others[-1]
-            block = _block(pixels, mask, values, plan=plan, overflow=stack.overflow, n_threads=inner)
-            with lock:
-                bar.update(len(block))
-            return block
-
-        inputs = [array for array in (data, hidden, light) if array is not None]
-        chunks = (frames, (len(PARTS),), (plan.n_bins,))
-        # A name of its own spares dask the hashing of the plan.
-        name = f"azimuthal-{uuid4().hex}"
-        patterns = da.map_blocks(work, *inputs, name=name, dtype=float, chunks=chunks, meta=np.empty((0, 0, 0)))
-        da.store(patterns, cast(Any, sink), lock=False, scheduler="threads", pool=pool)
+    shape = (len(series), series.work.plan.n_bins)
+    return {name: da.zeros(shape, dtype=dtype, chunks=(size, -1)) for name, dtype in names.items()}
 
 
-def _progress(total: int) -> Any:
+def _steps(n: int, step: int) -> list[slice]:
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+
+
+def _unread(finished: dict[int, dict[int, str]]) -> list[int]:
+    return sorted(frame for one in finished.values() for frame in one)
+
+
+def _progress(total: int, initial: int) -> Any:
+    if total == initial:
+        return nullcontext()
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, desc="integrate", unit=" frames", delay=PATIENCE, leave=False)
+    return tqdm(total=total, initial=initial, desc="integrate", unit=" frames", delay=PATIENCE, leave=False)
 
 
 def _monitor(stack: Stack, monitor: Any) -> np.ndarray | None:
@@ -163,18 +283,15 @@ def _monitor(stack: Stack, monitor: Any) -> np.ndarray | None:
     return np.where(values > 0, values, np.nan)
 
 
-def _doubt(plan: Plan, sink: Sink) -> None:
-    whole = int(plan.n_pixels.sum())
-    lost = 1 - sink.n_pixels.sum(axis=1, dtype=np.int64) / whole
-    bad = np.flatnonzero(lost > DOUBTFUL)
-    if bad.size:
+def _doubt(lost: dict[int, float], n_frames: int) -> None:
+    if lost:
         warnings.warn(
-            f"{bad.size} of {len(lost)} frames have lost more than {100 * DOUBTFUL:.0f} % of their pixels to masks, "
-            f"overflow or NaN (frame {_some(bad)}; up to {100 * lost.max():.0f} %)",
+            f"{len(lost)} of {n_frames} frames have lost more than {100 * DOUBTFUL:.0f} % of their pixels to masks, "
+            f"overflow or NaN (frame {_some(sorted(lost))}; up to {100 * max(lost.values()):.0f} %)",
             UserWarning,
             stacklevel=2,
         )
 
 
-def _some(numbers: np.ndarray) -> str:
+def _some(numbers: Any) -> str:
     return ", ".join(map(str, numbers[:5])) + (" …" if len(numbers) > 5 else "")

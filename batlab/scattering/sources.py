@@ -1,0 +1,144 @@
+"""Where the frames of a series come from: an array in memory, chunks in files, or the graph of a dask array."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from batlab.errors import ReadError
+
+GROUP = 8  # frames a pass of the kernel
+GROUP_BYTES = 2**25  # of decoded frames that one thread holds, where the kernel cannot take them compressed
+
+
+class Frames(Protocol):
+    """Frames that can be cut, sent to another process, and read group by group."""
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice) -> Frames: ...
+
+    def groups(self) -> Iterator[slice]:
+        """Yield the ranges of frames that are best read at once."""
+        ...
+
+    def read(self, rows: slice) -> np.ndarray:
+        """Return those frames (frame, y, x)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Held:
+    """Frames (frame, y, x) in memory."""
+
+    array: np.ndarray
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.array.dtype
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, rows: slice) -> Held:
+        return Held(self.array[rows])
+
+    def groups(self) -> Iterator[slice]:
+        yield from _steps(len(self.array), GROUP)
+
+    def read(self, rows: slice) -> np.ndarray:
+        return self.array[rows]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Frames of a dask array: its graph, the keys of its blocks along the frames, and where each begins."""
+
+    graph: dict[Any, Any]
+    keys: tuple[Any, ...]
+    edges: tuple[int, ...]  # first frame of each block, and the end
+    first: int  # of the frames meant
+    stop: int
+    dtype: np.dtype
+    frame_bytes: int
+
+    @classmethod
+    def of(cls, array: Any) -> Blocks:
+        import dask
+
+        whole = array.rechunk(dict.fromkeys(range(1, array.ndim), -1))
+        (whole,) = dask.optimize(whole)
+        keys = tuple(row[0][0] for row in whole.__dask_keys__())
+        edges = (0, *np.cumsum(whole.chunks[0]).tolist())
+        size = int(np.prod(whole.shape[1:], dtype=np.int64)) * whole.dtype.itemsize
+        return cls(dict(whole.__dask_graph__()), keys, edges, 0, len(whole), whole.dtype, size)
+
+    def __len__(self) -> int:
+        return self.stop - self.first
+
+    def __getitem__(self, rows: slice) -> Blocks:
+        from dask.optimization import cull
+
+        low, high, _ = rows.indices(len(self))
+        low, high = self.first + low, self.first + max(low, high)
+        one, end = self._covering(low, high)
+        keys = self.keys[one:end]
+        graph, _ = cull(self.graph, list(keys))
+        edges = self.edges[one : end + 1]
+        return Blocks(dict(graph), keys, edges, low, high, self.dtype, self.frame_bytes)
+
+    def groups(self) -> Iterator[slice]:
+        """Whole blocks together: one that is cut would be read again for every part."""
+        most = max(1, min(GROUP, GROUP_BYTES // max(1, self.frame_bytes)))
+        start = self.first
+        while start < self.stop:
+            block = int(np.searchsorted(self.edges, start, side="right")) - 1
+            while block + 1 < len(self.keys) and self.edges[block + 2] - start <= most:
+                block += 1
+            stop = min(self.edges[block + 1], self.stop)
+            yield slice(start - self.first, stop - self.first)
+            start = stop
+
+    def read(self, rows: slice) -> np.ndarray:
+        from dask.local import get_sync
+        from dask.optimization import cull
+
+        low, high = self.first + rows.start, self.first + rows.stop
+        one, end = self._covering(low, high)
+        keys = list(self.keys[one:end])
+        # Only what these blocks need is looked at: a series may have a million.
+        blocks = [np.asarray(block) for block in get_sync(cull(self.graph, keys)[0], keys)]
+        for block, length in zip(blocks, np.diff(self.edges[one : end + 1]), strict=True):
+            if len(block) != length or block.shape[1:] != blocks[0].shape[1:]:
+                raise ReadError(f"a block of frames has shape {block.shape}, expected {length} frames of one shape")
+        whole = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        return whole[low - self.edges[one] : high - self.edges[one]]
+
+    def block(self) -> int:
+        """Return how many frames the largest block holds."""
+        return int(np.diff(self.edges).max(initial=1))
+
+    def _covering(self, low: int, high: int) -> tuple[int, int]:
+        one = int(np.searchsorted(self.edges, low, side="right")) - 1
+        end = int(np.searchsorted(self.edges, high, side="left"))
+        return (one, max(end, one + 1)) if high > low else (one, one)
+
+
+def frames_of(array: Any) -> Frames:
+    """Return the source behind `array` (frame, y, x); the log says which way frames in files go, and why."""
+    if not hasattr(array, "dask"):
+        return Held(np.asarray(array))
+    logging.getLogger("batlab").info("frames are read through dask: %s", array.name)
+    return Blocks.of(array)
+
+
+def _steps(n: int, step: int) -> Iterator[slice]:
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))

@@ -1,0 +1,164 @@
+"""What is done to a range of frames: read, bin, reduce. The same in this process and on a cluster's workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from threading import Event
+
+import numpy as np
+
+from batlab._kernels.azimuthal import azimuthal
+from batlab.errors import BatlabError, ReadError
+from batlab.scattering.frames import native, overflow_in
+from batlab.scattering.plan import Plan, reduce_block
+from batlab.scattering.sources import Frames
+
+# What reading may raise for a damaged or missing file; a mistake in the program is none of these.
+UNREADABLE = (BatlabError, OSError, RuntimeError, ValueError, EOFError)
+
+
+class StoppedError(BatlabError):
+    """The series was interrupted while this task ran."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The plan and what else is the same for all frames."""
+
+    plan: Plan
+    shape: tuple[int, int]
+    overflow: list[float]
+    has_sigma: bool = True
+
+    def __call__(
+        self, pixels: np.ndarray, mask: np.ndarray | None, monitor: np.ndarray | None, n_threads: int = 1
+    ) -> dict[str, np.ndarray]:
+        """Return the sums and intensities (frame, bin) of some frames."""
+        flat = native(pixels)
+        hidden = None if mask is None else np.ascontiguousarray(mask, bool).view(np.uint8).reshape(flat.shape)
+        overflow = overflow_in(self.overflow, flat.dtype)
+        plan = self.plan
+        sums = azimuthal(flat, plan.bins, plan.n_bins, plan.weights, hidden, overflow, n_threads)
+        return self._divide(reduce_block(plan, sums, monitor))
+
+    def _divide(self, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        n_pixels, normalization = parts["n_pixels"], parts["normalization"]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            weight = np.where((n_pixels > 0) & (normalization > 0), normalization, np.nan)
+            found = {"intensity": parts["signal"] / weight}
+            if self.has_sigma:
+                found["intensity_sigma"] = np.sqrt(parts["variance"]) / weight
+            else:
+                parts = {name: part for name, part in parts.items() if name != "variance"}
+        return {**found, **parts}
+
+    def template(self, dtype: np.dtype) -> dict[str, np.dtype]:
+        """Return the names of the results and their types."""
+        nothing = self(np.empty((0, *self.shape), dtype), None, None)
+        return {name: part.dtype for name, part in nothing.items()}
+
+
+@dataclass(frozen=True)
+class Task:
+    """Frames ``start`` to ``start + len(frames) - 1`` of a series, and what belongs to them alone."""
+
+    start: int
+    frames: Frames
+    mask: Frames | None = None
+    monitor: np.ndarray | None = None
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.start, self.start + len(self.frames))
+
+
+@dataclass
+class Outcome:
+    """Results (frame, bin) of a task; ``unread`` says of the frames that could not be read why not."""
+
+    rows: slice
+    parts: dict[str, np.ndarray]
+    unread: dict[int, str] = field(default_factory=dict)
+
+
+def run_task(
+    work: Work, task: Task, *, on_error: str = "raise", n_threads: int = 1, stop: Event | None = None
+) -> Outcome:
+    """Return the results of a task, group by group.
+
+    Raises
+    ------
+    ReadError
+        A frame cannot be read and `on_error` is ``"raise"``.
+    StoppedError
+        `stop` was set.
+    """
+    outcome = Outcome(task.rows, {})
+    for rows in task.frames.groups():
+        for piece, parts in _pieces(work, task, rows, on_error, n_threads, outcome.unread):
+            _put(outcome.parts, piece, parts, len(task.frames))
+        if stop is not None and stop.is_set():
+            raise StoppedError("interrupted")
+    if not outcome.parts or outcome.unread:
+        _blank(work, task, outcome)
+    return outcome
+
+
+def _pieces(
+    work: Work, task: Task, rows: slice, on_error: str, n_threads: int, unread: dict[int, str]
+) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+    """Yield the group's results at once, or frame by frame where one of them cannot be read."""
+    try:
+        read = _read(work, task, rows)
+    except UNREADABLE as error:
+        if rows.stop - rows.start == 1:
+            _refuse(task, rows.start, on_error, error, unread)
+            return
+    else:
+        yield rows, work(*read, n_threads)
+        return
+    for frame in range(rows.start, rows.stop):
+        yield from _pieces(work, task, slice(frame, frame + 1), on_error, n_threads, unread)
+
+
+def _read(work: Work, task: Task, rows: slice) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    pixels = task.frames.read(rows)
+    mask = None if task.mask is None else task.mask.read(rows)
+    for read in (pixels, mask):
+        if read is not None and read.shape != (rows.stop - rows.start, *work.shape):
+            raise ReadError(f"frames have the shape {read.shape[1:]}, the series has {work.shape}")
+    if pixels.dtype != task.frames.dtype:
+        raise ReadError(f"frames are {pixels.dtype}, the series has {task.frames.dtype}")
+    return pixels, mask, None if task.monitor is None else task.monitor[rows]
+
+
+def _refuse(task: Task, frame: int, on_error: str, error: Exception, unread: dict[int, str]) -> None:
+    told = f"frame {task.start + frame} of the series cannot be read: {error}"
+    if on_error == "raise":
+        raise ReadError(f"{told}; on_error='nan' makes its pattern NaN and goes on") from error
+    unread[task.start + frame] = told
+
+
+def _put(into: dict[str, np.ndarray], rows: slice, parts: dict[str, np.ndarray], n_frames: int) -> None:
+    for name, part in parts.items():
+        if name not in into:
+            into[name] = np.zeros((n_frames, *part.shape[1:]), part.dtype)
+        into[name][rows] = part
+
+
+def _blank(work: Work, task: Task, outcome: Outcome) -> None:
+    """Make the patterns of frames that could not be read NaN, their numbers of pixels 0."""
+    lost = [frame - task.start for frame in outcome.unread]
+    for name, dtype in work.template(task.frames.dtype).items():
+        if name not in outcome.parts:
+            outcome.parts[name] = np.zeros((len(task.frames), work.plan.n_bins), dtype)
+        outcome.parts[name][lost] = 0 if name == "n_pixels" else np.nan
+
+
+def told_of(unread: dict[int, str]) -> str:
+    """Return the warning about frames that could not be read."""
+    numbers = sorted(unread)
+    listed = ", ".join(map(str, numbers[:20])) + (" …" if len(numbers) > 20 else "")
+    many = f"{len(numbers)} frames" if len(numbers) > 1 else "1 frame"
+    return f"{many} could not be read; the pattern is NaN there (frame {listed}). First: {unread[numbers[0]]}"
