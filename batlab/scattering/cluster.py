@@ -65,19 +65,18 @@ def _hand_out(
 ) -> None:
     from distributed import as_completed
 
-    from batlab.scattering.worker import run_on_worker
+    from batlab.scattering.worker import run_on_worker, without_futures
 
     waiting = iter(todo)
     pending: set[Any] = set()
 
     def submit(n: int) -> list[Any]:
         """Hand out the next `n` tasks, the first frames first."""
-        new = [
-            client.submit(
-                run_on_worker, name, series.task(rows), on_error, key=f"{name}-{rows.start}", priority=-rows.start
-            )
-            for rows in islice(waiting, n)
-        ]
+        new = []
+        for rows in islice(waiting, n):
+            task, lent = without_futures(series.task(rows))
+            key = f"{name}-{rows.start}"
+            new.append(client.submit(run_on_worker, name, task, on_error, lent, key=key, priority=-rows.start))
         pending.update(new)
         return new
 

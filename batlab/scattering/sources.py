@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,7 +75,8 @@ class Blocks:
         import dask
 
         whole = array.rechunk(dict.fromkeys(range(1, array.ndim), -1))
-        (whole,) = dask.optimize(whole)
+        if not _is_on_cluster(whole):
+            (whole,) = dask.optimize(whole)
         keys = tuple(row[0][0] for row in whole.__dask_keys__())
         edges = (0, *np.cumsum(whole.chunks[0]).tolist())
         size = int(np.prod(whole.shape[1:], dtype=np.int64)) * whole.dtype.itemsize
@@ -114,12 +116,21 @@ class Blocks:
         one, end = self._covering(low, high)
         keys = list(self.keys[one:end])
         # Only what these blocks need is looked at: a series may have a million.
-        blocks = [np.asarray(block) for block in get_sync(cull(self.graph, keys)[0], keys)]
+        graph = {key: step.result() if _is_future(step) else step for key, step in cull(self.graph, keys)[0].items()}
+        blocks = [np.asarray(block) for block in get_sync(graph, keys)]
         for block, length in zip(blocks, np.diff(self.edges[one : end + 1]), strict=True):
             if len(block) != length or block.shape[1:] != blocks[0].shape[1:]:
                 raise ReadError(f"a block of frames has shape {block.shape}, expected {length} frames of one shape")
         whole = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
         return whole[low - self.edges[one] : high - self.edges[one]]
+
+    def futures(self) -> dict[Any, Any]:
+        """Return those of its steps that are results on a cluster's workers (after ``persist``), by their keys."""
+        return {key: step for key, step in self.graph.items() if _is_future(step)}
+
+    def with_steps(self, steps: dict[Any, Any]) -> Blocks:
+        """Return the same frames with some steps of the graph replaced."""
+        return replace(self, graph=self.graph | steps)
 
     def block(self) -> int:
         """Return how many frames the largest block holds."""
@@ -142,3 +153,12 @@ def frames_of(array: Any) -> Frames:
 def _steps(n: int, step: int) -> Iterator[slice]:
     for start in range(0, n, step):
         yield slice(start, min(start + step, n))
+
+
+def _is_on_cluster(array: Any) -> bool:
+    """Whether blocks lie on workers already (``persist``): optimizing would lose sight of them."""
+    return "distributed" in sys.modules and any(map(_is_future, array.__dask_graph__().values()))
+
+
+def _is_future(step: Any) -> bool:
+    return hasattr(step, "result") and hasattr(step, "release")

@@ -99,7 +99,7 @@ class Store:
             array = self._arrays[name]
             shaped = part.reshape(len(part), *array.shape[1:])
             array[outcome.rows] = shaped
-            check = zlib.crc32(memoryview(np.ascontiguousarray(shaped)), check)
+            check = zlib.crc32(np.ascontiguousarray(shaped).data, check)
         line = [outcome.rows.start, check, {str(frame): told for frame, told in outcome.unread.items()}]
         os.write(self._log, json.dumps(line).encode() + b"\n")
         self.finished[outcome.rows.start] = outcome.unread
@@ -182,7 +182,7 @@ class Store:
         check = 0
         try:
             for _, array in sorted(self._arrays.items()):
-                check = zlib.crc32(memoryview(np.ascontiguousarray(array[start : start + size])), check)
+                check = zlib.crc32(np.ascontiguousarray(array[start : start + size]).data, check)
         except (OSError, RuntimeError, ValueError):  # a chunk that is cut short does not decompress
             return -1
         return check

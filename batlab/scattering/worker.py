@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from distributed import WorkerPlugin
 
 from batlab.errors import BatlabError
+from batlab.scattering.sources import Blocks
 from batlab.scattering.work import Outcome, Task, Work, run_task
 from batlab.schema import version
 
@@ -16,6 +19,7 @@ class ClusterError(BatlabError, RuntimeError):
     """The workers cannot do the job: another version of batlab, or a task that its workers do not survive."""
 
 
+LENT = "lent by the cluster"  # stands in a graph for a value that dask.distributed brings
 _works: dict[str, Work] = {}  # of this process, by the name of the run
 
 
@@ -41,8 +45,32 @@ class PlanOnWorker(WorkerPlugin):
         _works.pop(self.name, None)
 
 
-def run_on_worker(name: str, task: Task, on_error: str) -> Outcome:
-    """Return the results of a task of the run `name`, with one kernel thread a task."""
+def without_futures(task: Task) -> tuple[Task, list[Any]]:
+    """Return the task with results of the cluster (after ``persist``) taken out, and these."""
+    frames, found = _taken_out(task.frames)
+    mask, others = _taken_out(task.mask)
+    return replace(task, frames=frames, mask=mask), found + others
+
+
+def run_on_worker(name: str, task: Task, on_error: str, lent: list[Any]) -> Outcome:
+    """Return the results of a task of the run `name`, with one kernel thread a task; `lent` are its blocks' values."""
     if name not in _works:
         raise ClusterError(f"this worker was not given the plan of {name}; its log says why (another batlab, perhaps)")
+    values = iter(lent)
+    task = replace(task, frames=_put_back(task.frames, values), mask=_put_back(task.mask, values))
     return run_task(_works[name], task, on_error=on_error)
+
+
+def _taken_out(frames: Any) -> tuple[Any, list[Any]]:
+    futures = frames.futures() if isinstance(frames, Blocks) else {}
+    return (frames.with_steps(dict.fromkeys(futures, LENT)), list(futures.values())) if futures else (frames, [])
+
+
+def _put_back(frames: Any, values: Iterator[Any]) -> Any:
+    if not isinstance(frames, Blocks):
+        return frames
+    return frames.with_steps({key: next(values) for key, step in frames.graph.items() if _is_lent(step)})
+
+
+def _is_lent(step: Any) -> bool:
+    return isinstance(step, str) and step == LENT

@@ -1,0 +1,234 @@
+"""The same call under dask.distributed: same bits, whatever happens to the workers; and the script for SLURM."""
+
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from itertools import pairwise
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+from distributed import Client, LocalCluster
+
+import batlab as bl
+from batlab import scattering, schema
+from batlab.errors import ReadError
+from batlab.scattering.slurm import ENVIRONMENT
+from batlab.scattering.store import FOLDER
+from batlab.scattering.worker import ClusterError
+
+PROGRAM = """
+import pickle, sys, time
+import batlab as bl
+from distributed import Client, LocalCluster
+from batlab.scattering.store import Store
+put = Store.put
+def slowly(self, outcome):
+    put(self, outcome)
+    time.sleep(0.3)
+Store.put = slowly
+if __name__ == "__main__":
+    folder = sys.argv[1]
+    geometry = pickle.load(open(folder + "/geometry", "rb"))
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster):
+        frames = bl.open(folder + "/run_master.h5")
+        bl.scattering.integrate(frames, geometry, n_bins=40, store=folder + "/patterns.zarr")
+"""
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def integrate(frames, stacks, **keywords):
+    return scattering.integrate(frames, stacks.GEOMETRY, n_bins=40, **keywords)
+
+
+def here(frames, stacks, **keywords):
+    """Without the cluster: in another thread no client is active, in a process of its own neither."""
+    from unittest.mock import patch
+
+    with patch("batlab.scattering.cluster.active_client", lambda client, frames: None):
+        return integrate(frames, stacks, **keywords)
+
+
+def slow_frames(data, pause):
+    def wait(block):
+        time.sleep(pause)
+        return block
+
+    lazy = da.map_blocks(wait, da.from_array(data, chunks=(1, -1, -1)), dtype=data.dtype, meta=data[:0])
+    return xr.Dataset({"intensity": schema.quantity(("frame", "y", "x"), lazy, "count", "counts")})
+
+
+def worker_pids(client):
+    return list(client.run(os.getpid).values())
+
+
+def test_workers_give_the_same_bits(stacks, run, client, monkeypatch):
+    frames = bl.open(run / "run_master.h5")
+    monitor = np.random.default_rng(0).uniform(1, 2, 150)
+    expected = here(frames, stacks, monitor=monitor)
+    monkeypatch.setattr("batlab.scattering.series.run_task", None)  # nothing is done in this process
+    result = schema.check(integrate(frames, stacks, monitor=monitor))
+    stacks.assert_same_bits(expected, result)
+    stacks.assert_same_bits(expected, integrate(frames, stacks, monitor=monitor, store=run / "patterns.zarr"))
+
+
+def test_tasks_carry_names_and_not_pixels(run):
+    from batlab.scattering.sources import frames_of
+
+    frames = frames_of(bl.open(run / "run_master.h5").intensity.data)
+    assert len(pickle.dumps(frames[32:64])) < 32 * 1000  # a frame of this tiny detector has 20480 bytes
+
+
+def test_masks_of_each_frame_and_arrays_of_the_cluster(stacks, client):
+    data, random_mask = stacks.counts(70), np.random.default_rng(1).random((70, *stacks.SHAPE)) < 0.2
+    frames = slow_frames(data, 0)
+    mask = xr.DataArray(da.from_array(random_mask, chunks=(9, -1, -1)), dims=("frame", "y", "x"))
+    expected = here(frames, stacks, mask=mask)
+    stacks.assert_same_bits(expected, integrate(frames, stacks, mask=mask))
+    stacks.assert_same_bits(expected, integrate(frames.persist(), stacks, mask=mask))
+
+
+def test_frames_in_memory_stay_here(stacks, client, monkeypatch):
+    frames = slow_frames(stacks.counts(5), 0).compute()
+    monkeypatch.setattr("batlab.scattering.cluster.run_on_cluster", None)
+    integrate(frames, stacks)
+    plan = scattering.Integrator(stacks.GEOMETRY, n_bins=40)
+    with pytest.raises(ValueError, match="client is for lazy frames"):
+        plan(frames, client=client)
+
+
+def test_a_call_from_within_a_task_stays_on_its_worker(stacks, run, client):
+    geometry, path = stacks.GEOMETRY, str(run / "run_master.h5")
+    inside = client.submit(lambda: bl.scattering.integrate(bl.open(path), geometry, n_bins=40), pure=False)
+    stacks.assert_same_bits(here(bl.open(path), stacks), inside.result(timeout=60))
+
+
+def test_damage_is_told_from_the_worker(stacks, run, client):
+    expected = here(bl.open(run / "run_master.h5"), stacks)
+    stacks.damage(run / "run_data_000002.h5", 20)
+    frames = bl.open(run / "run_master.h5")
+    with pytest.raises(ReadError, match=r"frame 120 of the series.*run_data_000002\.h5"):
+        integrate(frames, stacks)
+    with pytest.warns(UserWarning, match="1 frame could not be read"):
+        rest = integrate(frames, stacks, on_error="nan")
+    assert rest.attrs["unread_frames"] == [120]
+    kept = [i for i in range(150) if i != 120]
+    stacks.assert_same_bits(expected.isel(frame=kept), rest.isel(frame=kept))
+
+
+def kill_while(client, moments, work):
+    """Run `work`, and kill one worker at each of the moments [s] if that is not over yet."""
+    found, dead = [], []
+    thread = threading.Thread(target=lambda: found.append(work()))
+    thread.start()
+    for moment in moments:
+        time.sleep(moment)
+        if not thread.is_alive():
+            break
+        pid = random.choice(worker_pids(client))
+        os.kill(pid, signal.SIGKILL)
+        dead.append(pid)
+        client.wait_for_workers(2, timeout=60)
+    thread.join(120)
+    assert found, "the series did not come to its end"
+    return found[0], dead
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_killed_worker_costs_nothing_but_time(stacks, client):
+    frames = slow_frames(stacks.counts(160), 0.02)
+    expected = here(slow_frames(stacks.counts(160), 0), stacks)
+    result, dead = kill_while(client, [1.0], lambda: integrate(frames, stacks))
+    assert len(dead) == 1
+    stacks.assert_same_bits(expected, result)
+
+
+@pytest.mark.soak
+def test_ten_workers_killed_at_random(stacks, client):
+    random.seed(0)
+    frames, expected = slow_frames(stacks.counts(3200), 0.02), here(slow_frames(stacks.counts(3200), 0), stacks)
+    moments = [random.uniform(0.5, 3) for _ in range(10)]
+    result, dead = kill_while(client, moments, lambda: integrate(frames, stacks))
+    assert len(dead) == 10
+    stacks.assert_same_bits(expected, result)
+
+
+def test_the_whole_process_killed_goes_on(stacks, run, client):
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(run)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    log, end = run / "patterns.zarr" / FOLDER / "finished", time.monotonic() + 60
+    while not (log.exists() and len(log.read_text().splitlines()) >= 2):
+        assert time.monotonic() < end
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = log.read_text().splitlines()
+    frames = bl.open(run / "run_master.h5")
+    stacks.assert_same_bits(here(frames, stacks), integrate(frames, stacks, store=run / "patterns.zarr"))
+    assert log.read_text().splitlines()[: len(before)] == before
+
+
+def test_ctrl_c_takes_the_tasks_back(stacks, client, monkeypatch):
+    def interrupt(self, outcome):
+        raise KeyboardInterrupt
+
+    frames = slow_frames(stacks.counts(160), 0.02)
+    with monkeypatch.context() as patch:
+        patch.setattr("batlab.scattering.series.Memory.put", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            integrate(frames, stacks)
+    end = time.monotonic() + 20
+    while any(client.processing().values()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    stacks.assert_same_bits(here(frames.isel(frame=slice(40)), stacks), integrate(frames.isel(frame=slice(40)), stacks))
+
+
+def test_workers_with_another_batlab_are_refused(stacks, run, client, monkeypatch):
+    monkeypatch.setattr("batlab.scattering.worker.version", lambda: "0.0")
+    with pytest.raises(ClusterError, match=r"has batlab .*, the client 0\.0"):
+        integrate(bl.open(run / "run_master.h5"), stacks)
+
+
+def test_the_script_for_slurm(tmp_path):
+    with scattering.slurm_cluster(
+        cores=16, memory="64GB", walltime="02:00:00", queue="short", account="mine", log_folder=tmp_path / "logs",
+        prologue=("module load python",),
+    ) as cluster:  # fmt: skip
+        script = cluster.job_script()
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    lines = script.splitlines()
+    for line in ("-p short", "-A mine", "-n 1", "--cpus-per-task=16", "--mem=60G", "-t 02:00:00"):
+        assert f"#SBATCH {line}" in lines
+    assert [f"export {name}={value}" for name, value in ENVIRONMENT.items()] == [
+        line for line in lines if line.startswith("export")
+    ]
+    assert "module load python" in lines
+    started = lines[-1].split()
+    assert started[0] == sys.executable
+    options = dict(pairwise(started))
+    assert (options["--nthreads"], options["--nworkers"], options["--lifetime"]) == ("1", "16", "6900s")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [({"cores": 0}, "cores"), ({"walltime": "2h"}, "walltime"), ({"walltime": "00:05:00"}, "walltime")],
+)
+def test_slurm_with_impossible_numbers(wrong, told):
+    with pytest.raises(ValueError, match=told):
+        scattering.slurm_cluster(**({"cores": 4, "memory": "8GB"} | wrong))
