@@ -10,7 +10,7 @@
 typedef int64_t (*batlab_untrans_fn)(const void *in, void *out, void *scratch, size_t n, size_t elem_size);
 
 /* Turn 8 * elem_size rows of n / 8 bytes (bit planes, lowest bit first) into n elements. n must be a multiple of 8;
- * in, out and scratch have n * elem_size bytes each and do not overlap; out and scratch are aligned to 8 bytes.
+ * in, out and scratch have n * elem_size bytes each and do not overlap; scratch is aligned to 8 bytes, out to elem_size.
  * Returns the number of bytes, or a negative code of bitshuffle_core.h. */
 BATLAB_HIDDEN int64_t batlab_untrans_bits(const void *in, void *out, void *scratch, size_t n, size_t elem_size);
 
