@@ -50,7 +50,8 @@ def decode_blocks(chunks, unsigned char[:, ::1] out not None, int itemsize, size
     """
     cdef Py_ssize_t n = len(chunks), i, largest = 1
     if n != out.shape[0] or itemsize not in (0, 1, 2, 4, 8) or n_threads < 1:
-        raise ValueError(f"{n} chunks, out ({out.shape[0]}, {out.shape[1]}), itemsize {itemsize}, n_threads {n_threads}")
+        raise ValueError(f"{n} chunks, out ({out.shape[0]}, {out.shape[1]}), itemsize {itemsize}, "
+                         f"n_threads {n_threads}")
     if itemsize and n and out.shape[1] and (<uintptr_t>&out[0, 0] % itemsize or (n > 1 and out.shape[1] % itemsize)):
         raise ValueError(f"the rows of out must start at multiples of {itemsize} bytes")
 
@@ -73,8 +74,8 @@ def decode_blocks(chunks, unsigned char[:, ::1] out not None, int itemsize, size
     if n == 0:
         return status
     for i in prange(n, nogil=True, schedule="static", num_threads=n_threads):
-        told[i] = one_chunk(<const unsigned char *>starts[i], sizes[i], &out[i, 0] if out.shape[1] else NULL, out.shape[1],
-                            itemsize, &scratch[threadid(), 0], <chunk_zstd>zstd)
+        told[i] = one_chunk(<const unsigned char *>starts[i], sizes[i], &out[i, 0] if out.shape[1] else NULL,
+                            out.shape[1], itemsize, &scratch[threadid(), 0], <chunk_zstd>zstd)
     return status
 
 

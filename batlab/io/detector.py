@@ -13,6 +13,8 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import ReadError, UnsafePathError
+from batlab.io.chunk_graph import register
+from batlab.io.chunks import ChunkSource
 from batlab.io.detector_facts import Facts, facts_of
 from batlab.io.frames import frames_dataset
 from batlab.io.links import Contents, Found
@@ -48,8 +50,10 @@ class Stack:
         """Return the whole frames as one dask array (frame, y, x)."""
         import dask.array as da
 
-        parts = [piece.lazily(rows) for piece in self.pieces if piece.whole.any()]
-        return parts[0] if len(parts) == 1 else da.concatenate(parts)
+        pieces = [piece for piece in self.pieces if piece.whole.any()]
+        parts = [piece.lazily(rows) for piece in pieces]
+        array = parts[0] if len(parts) == 1 else da.concatenate(parts)
+        return register(array, ChunkSource.joined([piece.chunks() for piece in pieces]))
 
 
 def has_frames(contents: Contents, path: str | None) -> bool:

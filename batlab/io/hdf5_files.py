@@ -18,6 +18,7 @@ import hdf5plugin  # noqa: F401  (registers bitshuffle, LZ4, Zstd and others wit
 import numpy as np
 
 from batlab.errors import BatlabError, ReadError
+from batlab.io.filters import Layout
 from batlab.io.text_heaps import check_heaps
 
 BITSHUFFLE = 32008  # registered HDF5 filter
@@ -37,19 +38,21 @@ def open_file(path: str | os.PathLike, needed_by: str = "") -> Iterator[h5py.Fil
     ReadError
         It is no HDF5 file, its structure is damaged, or it is being written.
     """
-    with LOCK, blaming(path, needed_by):
-        check_heaps([path])
-        try:
-            file = h5py.File(path, "r")
-        except OSError as error:
-            if "truncated file" in str(error):
-                file = h5py.File(_PaddedFile(path, stated_size(path)), "r")
-            elif "SWMR" in str(error) or "already open for write" in str(error):
-                file = _open_unclosed(path)
-            else:
-                raise
-        with file:
-            yield file
+    with LOCK, blaming(path, needed_by), opened(path) as file:
+        yield file
+
+
+def opened(path: str | os.PathLike) -> h5py.File:
+    """Return the file as `open_file` does, for a caller who holds `LOCK`, is `blaming`, and closes it."""
+    check_heaps([path])
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if "truncated file" in str(error):
+            return h5py.File(_PaddedFile(path, stated_size(path)), "r")
+        if "SWMR" in str(error) or "already open for write" in str(error):
+            return _open_unclosed(path)
+        raise
 
 
 @contextmanager
@@ -215,6 +218,8 @@ class StoredArray:
         As stored.
     what
         What a step along the first dimension is called in errors.
+    layout
+        How it is stored, where that was looked at.
     """
 
     path: str
@@ -222,6 +227,7 @@ class StoredArray:
     shape: tuple[int, ...]
     dtype: np.dtype
     what: str = "frame"
+    layout: Layout | None = None
 
     @property
     def ndim(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import ReadError
+from batlab.io.chunk_graph import register
 from batlab.io.detector import Stack, lost_frames
 from batlab.io.detector_facts import facts_of
 from batlab.io.frames import frames_dataset
@@ -63,6 +64,7 @@ def assemble(stacks: Sequence[Stack], offsets: Sequence[Offset | None], chunks: 
         _lay_out, *arrays, tiles=tiles, size=(ny, nx), gap=gap,
         dtype=arrays[0].dtype, chunks=(arrays[0].chunks[0], (ny,), (nx,)), meta=np.empty((0, 0, 0), arrays[0].dtype),
     )  # fmt: skip
+    register(image, f"they are laid out from {len(stacks)} modules")
     lost = _lost(stacks, common)
     return frames_dataset(image, common, _whole_facts(stacks, tiles, (ny, nx), gap), lost=lost)
 

@@ -10,6 +10,8 @@ import h5py
 import numpy as np
 
 from batlab.errors import ReadError
+from batlab.io.chunks import ChunkSource
+from batlab.io.filters import Layout
 from batlab.io.folders import Folders, check_storage, source_files
 from batlab.io.hdf5_files import StoredArray, blaming, open_file
 from batlab.io.links import DEPTH, Found
@@ -41,6 +43,11 @@ class Piece:
         is_prefix = bool((kept == np.arange(len(kept))).all())
         return array[: len(kept)] if is_prefix else array[kept]
 
+    def chunks(self) -> ChunkSource:
+        """Return the whole frames as the chunks in which they are stored."""
+        rows = self.first + np.flatnonzero(self.whole)
+        return ChunkSource((self.source,), np.zeros(len(rows), np.int32), rows)
+
 
 def pieces_of(found: Found, folders: Folders, start: int = 0, depth: int = 0) -> list[Piece]:
     """Return where the frames of one array are, its virtual sources followed.
@@ -60,10 +67,10 @@ def pieces_of(found: Found, folders: Folders, start: int = 0, depth: int = 0) ->
     n = found.shape[0] if len(found.shape) == 3 else 1
     if n > MOST_FRAMES or np.prod(found.shape[-2:], dtype=float) > MOST_PIXELS:
         raise ReadError(f"{name}: {found.name} states the shape {found.shape}, which no detector has")
-    source = StoredArray(found.file, found.inner, found.shape, found.dtype)
     with open_file(found.file) as file, blaming(found.file, f"{found.name} cannot be read"):
         array = file[found.inner]
         check_storage(array, found.name, found.file, folders)
+        source = StoredArray(found.file, found.inner, found.shape, found.dtype, layout=Layout.of(array))
         if array.is_virtual:
             return _virtual_pieces(array, found, folders, start, depth)
         whole = _whole_frames(array, Path(found.file).stat().st_size)
