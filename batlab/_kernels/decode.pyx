@@ -68,7 +68,7 @@ def decode_blocks(chunks, unsigned char[:, ::1] out not None, int itemsize, size
         starts[i] = <uintptr_t>&view[0] if view.shape[0] else 0
         if chunk_open(&walk, <const unsigned char *>starts[i], sizes[i], out.shape[1], itemsize) == 0:
             largest = max(largest, <Py_ssize_t>walk.block)
-    largest = -(-largest // 64) * 64 if itemsize else 1
+    largest = (largest + 63) // 64 * 64 if itemsize else 1
     cdef unsigned char[:, ::1] scratch = np.empty((n_threads, 2 * largest), np.uint8)
 
     if n == 0:
