@@ -115,7 +115,9 @@ def rings(
         clipping, the pixels' variances at the end.
     clip, low, high, max_iterations
         0 keeps all; 1 leaves out pixels farther than max(`low`, Chauvenet's limit) σ from the mean, up to
-        `max_iterations` times; 2 keeps the pixels between the quantiles `low` and `high` of the ring's weight.
+        `max_iterations` times (with model 1 from the median, where more than 5 % lie too far from the mean, the median
+        is more than a quarter of the limit beside it and less than half as many lie too far from that); 2 keeps the
+        pixels between the quantiles `low` and `high` of the ring's weight.
     marks
         Whether to return which pixels were left out.
     n_threads
@@ -202,6 +204,13 @@ class _Ring:
             outlier = kept & (np.abs(self.x - mean) > limit)
             if not limit > 0 or not outlier.any():
                 break
+            if model == 1 and 20 * outlier.sum() > kept.sum():
+                ring = _Ring(self.signal[kept], self.square[kept], self.omega[kept], self.part[kept])
+                order = np.argsort(ring.x.astype(np.float32), kind="stable")
+                median = ring.x[order[np.flatnonzero(ring.between(0.5, 0.5)[order])[0]]]
+                far = kept & (np.abs(self.x - median) > limit)
+                if abs(mean - median) > 0.25 * limit and 2 * far.sum() < outlier.sum():
+                    outlier = far
             kept &= ~outlier
         return kept
 

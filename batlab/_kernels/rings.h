@@ -205,19 +205,34 @@ static double rings_count(const rings_ring *ring, ptrdiff_t n, const float *coef
     return count;
 }
 
+static double rings_median(const rings_ring *ring, ptrdiff_t n) {
+    ptrdiff_t first, last;
+    rings_sort(ring, n);
+    rings_between(ring, n, 0.5, 0.5, &first, &last);
+    return ring->x[ring->keys[first] & 0xffffffffu];
+}
+
 static ptrdiff_t rings_sigma_clip(const rings_ring *ring, ptrdiff_t n, const rings_wish *wish, const uint32_t *pixel,
                                   const float *coefficient, uint8_t *clipped) {
     int has_variance = wish->model == RINGS_PROPAGATED || wish->model == RINGS_HYBRID, iteration;
-    double mean, square, limit;
+    double centre, square, limit, median;
+    ptrdiff_t found;
     for (iteration = 0; iteration < wish->max_iterations && n > 0; iteration++) {
-        mean = rings_sum(ring->signal, n) / rings_sum(ring->omega, n);
+        centre = rings_sum(ring->signal, n) / rings_sum(ring->omega, n);
         square = wish->model == RINGS_PROPAGATED ? rings_sum(ring->variance, n)
-                                                 : rings_scatter(ring->x, ring->omega, n, mean, -INFINITY, INFINITY);
+                                                 : rings_scatter(ring->x, ring->omega, n, centre, -INFINITY, INFINITY);
         limit = rings_threshold(wish->low, rings_count(ring, n, coefficient));
         limit *= sqrt(square / rings_squares(ring->omega, n));
+        found = rings_outliers(ring->x, n, centre, limit);
         /* Without a scale, or with NaN, nothing is an outlier. */
-        if (!(limit > 0.0) || !rings_outliers(ring->x, n, mean, limit)) break;
-        n = rings_clip(ring, n, mean, limit, has_variance, pixel, clipped);
+        if (!(limit > 0.0) || !found) break;
+        if (wish->model == RINGS_PROPAGATED && 20 * found > n) {
+            /* Strong spots carry the mean away from all other pixels: then the median is the ring. */
+            median = rings_median(ring, n);
+            if (fabs(centre - median) > 0.25 * limit && 2 * rings_outliers(ring->x, n, median, limit) < found)
+                centre = median;
+        }
+        n = rings_clip(ring, n, centre, limit, has_variance, pixel, clipped);
     }
     return n;
 }

@@ -29,8 +29,6 @@ cdef extern from "rings.h" nogil:
         RINGS_PROPAGATED
         RINGS_AZIMUTHAL
         RINGS_HYBRID
-        RINGS_SIGMA_CLIP
-        RINGS_QUANTILE
     void rings_reduce(const rings_ring* ring, Py_ssize_t n, const rings_wish* wish, const uint32_t* pixel,
                       const float* coefficient, uint8_t* clipped, double* out) noexcept
 
@@ -164,7 +162,7 @@ def rings(const pixel_t[:, ::1] frames not None, const int64_t[::1] start not No
     cdef double[:, :, ::1] sums = sums_array
     cdef uint8_t[:, ::1] clipped = clipped_array
     cdef double[:, ::1] scratch = np.empty((n_threads, 5 * longest))
-    cdef uint64_t[:, ::1] keys = np.empty((n_threads, 2 * longest if clip == RINGS_QUANTILE else 0), np.uint64)
+    cdef uint64_t[:, ::1] keys = np.empty((n_threads, 2 * longest if clip else 0), np.uint64)
     cdef rings_wish wish = rings_wish(model, clip, max_iterations, low, high)
 
     if n_frames == 0 or longest == 0:
@@ -175,6 +173,6 @@ def rings(const pixel_t[:, ::1] frames not None, const int64_t[::1] start not No
                   NULL if mask is None else &mask[f, 0], &start[0], n_bins, &pixel[0],
                   NULL if coefficient is None else &coefficient[0], NULL if n_overflow == 0 else &overflow[0],
                   n_overflow, &wish, &scratch[threadid(), 0],
-                  NULL if clip != RINGS_QUANTILE else &keys[threadid(), 0], longest,
+                  NULL if clip == 0 else &keys[threadid(), 0], longest,
                   NULL if not marks else &clipped[f, 0], &sums[f, 0, 0])
     return sums_array, clipped_array
