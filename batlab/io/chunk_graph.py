@@ -121,16 +121,18 @@ class _Trail:
             return [self._value(item, depth) for item in step.args]
         if kind == "DataNode":
             return self._plain(step.value)
-        if kind == "Task" and not step.kwargs:
-            return self._done(step.func, list(step.args), depth)
+        if kind == "Task":
+            return self._done(step.func, list(step.args), depth, step.kwargs)
         if _is_piece(step):
             return self.frames(step, depth)
         if isinstance(step, tuple) and step and callable(step[0]):
-            return self._done(step[0], list(step[1:]), depth)
+            return self._done(step[0], list(step[1:]), depth, {})
         return self._plain(step)
 
-    def _done(self, function: Any, args: list[Any], depth: int) -> np.ndarray:
+    def _done(self, function: Any, args: list[Any], depth: int, keywords: Mapping[str, Any]) -> np.ndarray:
         name = f"{getattr(function, '__module__', '')}.{getattr(function, '__name__', function)}"
+        if keywords:
+            raise _NotFollowed(f"they went through {name}")
         if function is getitem or name in ("dask.array.chunk.getitem", "dask.array._shuffle._getitem"):
             args = [self._value(args[0], depth), self._index(self._value(args[1], depth))]
         elif name == "dask.array.core.concatenate_shaped":

@@ -18,10 +18,9 @@ import hdf5plugin  # noqa: F401  (registers bitshuffle, LZ4, Zstd and others wit
 import numpy as np
 
 from batlab.errors import BatlabError, ReadError
-from batlab.io.filters import Layout
+from batlab.io.filters import BITSHUFFLE, FLETCHER32, Layout
 from batlab.io.text_heaps import check_heaps
 
-BITSHUFFLE = 32008  # registered HDF5 filter
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Whatever h5py raises for a damaged file.
 H5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
@@ -157,7 +156,8 @@ def check_bitshuffle(array: h5py.Dataset, path: str | os.PathLike, key: Any) -> 
     A chunk begins with its size in bytes (8 bytes, big-endian) and that of its blocks (4): bitshuffle's
     ``bshuf_h5filter.c``.
     """
-    if array.chunks is None or not _is_bitshuffled(array):
+    checksum = _after_bitshuffle(array)
+    if array.chunks is None or checksum is None:
         return
     expected = int(np.prod(array.chunks)) * array.dtype.itemsize
     rows = range(array.shape[0])[_rows(key)]
@@ -169,7 +169,7 @@ def check_bitshuffle(array: h5py.Dataset, path: str | os.PathLike, key: Any) -> 
             if info.byte_offset is None or info.filter_mask:
                 continue
             file.seek(info.byte_offset)
-            content = file.read(info.size)
+            content = file.read(info.size)[: info.size - checksum]
             if not _is_sound_bitshuffle(content, expected, array.dtype.itemsize):
                 raise ReadError(f"{Path(path).name}: the chunk at {corner} of {array.name} is damaged")
 
@@ -199,11 +199,16 @@ def _rows(key: Any) -> slice:
     return slice(int(first), int(first) + 1) if isinstance(first, (int, np.integer)) else slice(None)
 
 
-def _is_bitshuffled(array: h5py.Dataset) -> bool:
+def _after_bitshuffle(array: h5py.Dataset) -> int | None:
+    """Return how many bytes of checksum follow a chunk in bitshuffle; None where its header is not to be seen."""
     properties = array.id.get_create_plist()
     filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
-    # The fifth value says that LZ4 or Zstd follows; without either there is no header.
-    return any(code == BITSHUFFLE and len(values) > 4 and values[4] in (2, 3) for code, _, values, _ in filters)
+    for i, (code, _, values, _) in enumerate(filters):
+        # The fifth value says that LZ4 or Zstd follows; without either there is no header.
+        if code == BITSHUFFLE and len(values) > 4 and values[4] in (2, 3):
+            after = [later for later, *_ in filters[i + 1 :]]
+            return {(): 0, (FLETCHER32,): 4}.get(tuple(after))
+    return None
 
 
 @dataclass(frozen=True)
