@@ -322,10 +322,38 @@ def identity(obj: xr.Dataset | xr.DataArray) -> str:
 def same_grid(
     function: str, first: xr.Dataset | xr.DataArray, second: xr.Dataset | xr.DataArray, dims: Iterable[str]
 ) -> None:
-    """Refuse two inputs whose coordinates along `dims` are not exactly equal."""
+    """Refuse two inputs whose coordinates along `dims` are not exactly equal, or that were binned differently."""
+    same_scheme(function, first, second)
     for dim in dims:
         if dim in first.coords and dim in second.coords and not first[dim].equals(second[dim]):
             raise DimensionError(
                 f"{function} needs equal {dim!r} grids, got {first.sizes[dim]} and {second.sizes[dim]} points "
                 "that differ; bring both onto one grid first with curves.regrid"
             )
+
+
+def same_scheme(function: str, *series: xr.Dataset | xr.DataArray) -> None:
+    """Refuse series that were integrated with different pixel splitting: they differ by up to 10 % for no other reason.
+
+    What `scattering.integrate` makes, and what is made of that, states its scheme in the attribute ``split``; series
+    that state none are not judged.
+
+    Raises
+    ------
+    SchemaError
+        With the schemes and what to do.
+
+    Examples
+    --------
+    >>> bbox, full = (xr.Dataset(attrs={"split": split}) for split in ("bbox", "full"))
+    >>> same_scheme("xrd.strain", bbox, full)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    batlab.errors.SchemaError: xrd.strain cannot compare series of different pixel splitting, got 'bbox' and 'full'; ...
+    """
+    stated = list(dict.fromkeys(str(one.attrs["split"]) for one in series if "split" in one.attrs))
+    if len(stated) > 1:
+        raise SchemaError(
+            f"{function} cannot compare series of different pixel splitting, got {' and '.join(map(repr, stated))}; "
+            f"integrate all with one: scattering.integrate(..., split={stated[-1]!r})"
+        )

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 
 from batlab.curves.patterns import axis_of
 from batlab.errors import SchemaError, choose
-from batlab.schema import quantity, record
+from batlab.schema import quantity, record, same_scheme
 
 METHODS = ("linear", "rebin")
 
@@ -41,7 +41,8 @@ def regrid(patterns: xr.Dataset, onto: xr.Dataset | xr.DataArray | np.ndarray, *
     DimensionError
         If `patterns` or `onto` lack the axis.
     SchemaError
-        If the new grid does not increase, or has fewer than two points.
+        If the new grid does not increase, or has fewer than two points; if both were integrated with different pixel
+        splitting.
 
     Examples
     --------
@@ -54,6 +55,7 @@ def regrid(patterns: xr.Dataset, onto: xr.Dataset | xr.DataArray | np.ndarray, *
     axis = axis_of(patterns, "curves.regrid", ("two_theta", "q", "energy", "k", "r"))
     if isinstance(onto, (xr.Dataset, xr.DataArray)):
         axis_of(onto, "curves.regrid", (axis,))
+        same_scheme("curves.regrid", patterns, onto)
         onto = onto[axis].values
     new = np.asarray(onto, dtype=float)
     if new.ndim != 1 or len(new) < 2 or not np.isfinite(new).all() or (np.diff(new) <= 0).any():

@@ -11,7 +11,7 @@ import xarray as xr
 from batlab.errors import DimensionError
 from batlab.figures import distinct, quantities
 from batlab.figures.pixels import pattern_axis, point_edges
-from batlab.schema import check, require
+from batlab.schema import check, require, same_scheme
 
 FIRST = ("voltage", "a", "c", "volume", "area", "position")  # what a panel shows before anybody chooses
 PANELS = 3
@@ -48,6 +48,8 @@ class Measurement:
         ------
         DimensionError
             `series` is no series of patterns, or a track has other frames.
+        SchemaError
+            A track comes from patterns of other pixel splitting.
         """
         axis = pattern_axis(series, "dashboards.CycleExplorer")
         if not series.sizes["frame"] or not series.sizes[axis]:
@@ -68,6 +70,7 @@ class Measurement:
                     f"dashboards.CycleExplorer needs tracks with the frames of the series, got frame {strange[0]} too; "
                     "select the same frames from both"
                 )
+        same_scheme("dashboards.CycleExplorer", series, *tables)
         tables = tuple(table.compute() for table in tables)
         choices = _choices(computed, tables, single=isinstance(tracks, xr.Dataset))
         return cls(series, computed, axis, tables, choices)

@@ -14,7 +14,7 @@ from batlab.io.detector_facts import wavelength_of
 from batlab.io.hdf5_files import StoredArray
 from batlab.io.links import Contents, Found
 from batlab.io.physical_units import factor, inverse
-from batlab.schema import quantity
+from batlab.schema import quantity, same_scheme
 
 EAGER = 2**26  # bytes; larger patterns stay lazy
 _ANGLE = re.compile(r"(2|two)[ _-]*th|tth|ttheta", re.I)
@@ -172,6 +172,7 @@ def _series(datasets: list[xr.Dataset], names: list[str]) -> xr.Dataset:
             or set(other.variables) != set(first.variables)
         ):
             raise ReadError(f"{name}: is not on the grid of {names[0]}; open them apart and use curves.regrid")
+    same_scheme("io.open", *datasets)
     joined = xr.concat(
         datasets,
         "frame",

@@ -16,6 +16,7 @@ from batlab.report._marks import draw_marks, marks_section, provenance, versions
 from batlab.report._page import GENERATOR, page
 from batlab.report._results import SECTIONS
 from batlab.report._sections import Section
+from batlab.schema import same_scheme
 
 
 def write(
@@ -51,6 +52,8 @@ def write(
     ------
     TypeError, ValueError
         No result, or one that is no dataset; both `store` and `marks`.
+    SchemaError
+        Results of patterns that were integrated with different pixel splitting; write a report of each.
     FileExistsError
         `path` is something else than a report, and `overwrite` is False.
 
@@ -70,6 +73,7 @@ def write(
         raise ValueError("report.write needs at least one result to show")
     _refuse_other_files(target, overwrite)
     told = ordered(results)
+    same_scheme("report.write", *(table for _, table in told))
     sections = [SECTIONS[kind](table) for kind, table in told]
     _number(sections)
     named = [(section.title, table) for section, (_, table) in zip(sections, told, strict=True)]

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import SchemaError
-from batlab.schema import quantity, record, require
+from batlab.schema import quantity, record, require, same_scheme
 
 _EDGES = ("a", "b", "c")
 _UNIQUE = ("tetragonal", "hexagonal", "trigonal")  # a and b are one number
@@ -41,7 +41,7 @@ def strain(cells: xr.Dataset, *, reference: int | xr.Dataset = 0) -> xr.Dataset:
     ValueError
         No such frame, a reference frame without a cell, or a Dataset of more than one frame.
     SchemaError
-        A cell parameter is missing.
+        A cell parameter is missing, or the reference was integrated with another pixel splitting.
 
     Examples
     --------
@@ -75,6 +75,7 @@ def _reference(cells: xr.Dataset, reference: int | xr.Dataset) -> tuple[dict[str
     """Return value and σ of each parameter, and the place of the reference in `cells` if it is one of its frames."""
     if isinstance(reference, xr.Dataset):
         _need(reference, "reference")
+        same_scheme("xrd.strain", cells, reference)
         one = reference.squeeze("frame") if reference.sizes.get("frame") == 1 else reference
         if "frame" in one.dims:
             raise ValueError(f"reference must be one frame, got {one.sizes['frame']}; select one with isel(frame=…)")
