@@ -12,6 +12,7 @@ from batlab.scattering.geometry import Pixels
 
 # pyFAI raises the upper edge by float32's spacing, so that the outermost pixel falls inside the last bin.
 EDGE = 1.0 + float(np.finfo(np.float32).eps)
+FULLEST = 4095  # pixels of an internal bin: a 32-bit word then holds their 8-bit counts and how many are zero
 DOUBTFUL = 0.4  # of the pixels masked
 
 
@@ -19,12 +20,14 @@ DOUBTFUL = 0.4  # of the pixels masked
 class Plan:
     """All that does not change from frame to frame.
 
+    ``bins`` (pixel) are internal bins of at most 4095 pixels, ``owner`` says which bin each of them belongs to.
     ``weights`` (weight, pixel) are normalisation and, with a dark image, dark and its variance; ``totals``
     (weight, bin) their sums over the pixels in use, ``n_pixels`` (bin) the number of those.
     """
 
     axis: np.ndarray
     bins: np.ndarray
+    owner: np.ndarray
     weights: np.ndarray
     totals: np.ndarray
     n_pixels: np.ndarray
@@ -81,7 +84,20 @@ def make_plan(
     # The spare bin at the end takes what is not used.
     totals = np.array([np.bincount(bins, row, n_bins + 1)[:n_bins] for row in weights])
     axis = np.linspace(low + 0.5 * width, high - 0.5 * width, n_bins) * pixels.scale
-    return Plan(axis, bins, weights, totals, np.bincount(bins, minlength=n_bins + 1)[:n_bins])
+    return Plan(axis, *share(bins, n_bins), weights, totals, np.bincount(bins, minlength=n_bins + 1)[:n_bins])
+
+
+def share(bins: np.ndarray, n_bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the internal bin of each pixel, and the bin it belongs to; `n_bins` marks a pixel that is never used."""
+    counts = np.bincount(bins, minlength=n_bins + 1)
+    parts = np.maximum(1, -(-counts[:n_bins] // FULLEST))
+    owner = np.repeat(np.arange(n_bins, dtype=np.int32), parts)
+    order = np.argsort(bins, kind="stable")
+    rank = np.empty(len(bins), np.int64)
+    rank[order] = np.arange(len(bins)) - np.repeat(np.cumsum(counts) - counts, counts)
+    first = np.append(np.cumsum(parts) - parts, len(owner))
+    internal = first[bins] + np.where(bins < n_bins, rank // FULLEST, 0)
+    return internal.astype(np.uint16 if len(owner) < 65536 else np.uint32), owner
 
 
 def reduce_block(plan: Plan, sums: tuple[np.ndarray, ...], monitor: np.ndarray | None) -> dict[str, Any]:

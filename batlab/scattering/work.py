@@ -39,7 +39,9 @@ class Work:
         hidden = None if mask is None else np.ascontiguousarray(mask, bool).view(np.uint8).reshape(flat.shape)
         overflow = overflow_in(self.overflow, flat.dtype)
         plan = self.plan
-        sums = azimuthal(flat, plan.bins, plan.n_bins, plan.weights, hidden, overflow, n_threads)
+        sums = azimuthal(
+            flat, plan.bins, plan.owner, plan.n_bins, plan.weights, hidden, overflow, n_threads=n_threads
+        )
         return self._divide(reduce_block(plan, sums, monitor))
 
     def _divide(self, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

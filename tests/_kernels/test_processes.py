@@ -27,8 +27,9 @@ def work(n_chunks=4, plan=None):
 
 def warm():
     flat = FRAMES.reshape(8, -1)
-    bins = np.zeros(flat.shape[1], np.uint16)
-    azimuthal(flat, bins, 1, np.ones((1, len(bins)), np.float32), None, np.empty(0, np.uint16), threads.effective(2))
+    bins, owner = (np.arange(flat.shape[1]) // 4000).astype(np.uint16), np.zeros(3, np.int32)
+    weights, overflow = np.ones((1, len(bins)), np.float32), np.empty(0, np.uint16)
+    azimuthal(flat, bins, owner, 1, weights, None, overflow, n_threads=threads.effective(2))
 """
 FORK = """
 PLAN = scattering.Integrator(FLAT, n_bins=20)

@@ -1,0 +1,223 @@
+/* Sums over bins for up to eight frames at a time, block by block; pixels are in image order.
+
+   A pixel of eight frames becomes one vector of eight 32-bit words, value + (value == 0) << 20, which is added to the
+   words of its bin: sum and number of zeros at once. `owner` keeps bins below 4096 pixels, so nothing spills. Where a
+   value exceeds 255 the words have 64 bits. Integer sums are exact: grouping and order of frames change no bit. */
+#ifndef BATLAB_BINNING_H
+#define BATLAB_BINNING_H
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include "clones.h"
+
+#define BIN_BLOCK 2048 /* pixels; the eight narrow rows of a block and their index fit a first-level cache */
+#define BIN_TILE 256   /* pixels spread into words at a time */
+#define BIN_GROUP 8    /* frames */
+#define BIN_MOST 4095  /* pixels an internal bin */
+#define BIN_ZERO 20    /* 4095 * 255 < 2^20 */
+#define BIN_ZERO_WIDE 48
+#define BIN_FEW 16384  /* internal bins: below, neighbouring pixels get words of their own and need not wait */
+
+enum { BIN_U1, BIN_U2, BIN_U4, BIN_I2, BIN_I4, BIN_F4, BIN_F8 };
+
+typedef struct {
+    ptrdiff_t n_frames, n_pixels, n_internal, n_bins, n_weights, n_overflow;
+    const void *pixels;   /* (frame, pixel) */
+    const uint8_t *mask;  /* (frame, pixel) or NULL */
+    const void *bins;     /* (pixel,) of index_size bytes */
+    ptrdiff_t index_size;
+    const int32_t *owner; /* (n_internal,) */
+    const float *weights; /* (weight, pixel) */
+    const void *overflow;
+    int type, of_variance, has_narrow_overflow; /* the last: an overflow value of 0 to 255 */
+    uint32_t *words;      /* (copy, internal bin and the spare one, 8): zero before and after a group */
+    uint64_t *wide_words; /* likewise */
+    double *sums;         /* (internal bin and the spare one, 8): of floats */
+    double *signal, *variance, *skipped, *skipped_weights; /* of the first frame of the group; zero before */
+} bin_task;
+
+typedef struct {
+    uint32_t offset[BIN_BLOCK]; /* of the words of a pixel's bin */
+    union { uint8_t of1[BIN_BLOCK]; uint16_t of2[BIN_BLOCK]; uint32_t of4[BIN_BLOCK]; } keep; /* all bits: in use */
+    uint8_t narrow[BIN_GROUP][BIN_BLOCK];
+    uint8_t mixed[BIN_BLOCK * BIN_GROUP]; /* (pixel, frame) */
+    uint32_t wide[BIN_GROUP][BIN_BLOCK];
+    uint32_t spread[BIN_TILE * BIN_GROUP];
+    uint64_t wide_spread[BIN_TILE * BIN_GROUP];
+    double value[BIN_BLOCK], variance[BIN_BLOCK]; /* of one frame of floats */
+    int is_corrected[BIN_GROUP], is_narrow[BIN_GROUP], has_words, has_wide_words;
+} bin_block;
+
+typedef uint32_t bin_vector __attribute__((vector_size(32), aligned(4), may_alias));
+typedef uint64_t bin_wide_vector __attribute__((vector_size(64), aligned(8), may_alias));
+
+static inline ptrdiff_t bin_copies(const bin_task *t) { return t->n_internal < BIN_FEW ? 2 : 1; }
+
+/* Offsets and keep of a block, padded to whole eights with the spare bin. Returns whether any pixel is in use, or -1
+   where a bin does not exist. */
+#define BIN_INDEX(NAME, TYPE)                                                                                         \
+    BATLAB_CLONES static int NAME(const TYPE *restrict bins, ptrdiff_t n, uint32_t spare, bin_block *restrict b,      \
+                                  ptrdiff_t item) {                                                                   \
+        TYPE lowest = (TYPE)-1, highest = 0;                                                                          \
+        ptrdiff_t i;                                                                                                  \
+        for (i = 0; i < n; i++) {                                                                                     \
+            lowest = bins[i] < lowest ? bins[i] : lowest;                                                             \
+            highest = bins[i] > highest ? bins[i] : highest;                                                          \
+            b->offset[i] = BIN_GROUP * (uint32_t)bins[i];                                                             \
+        }                                                                                                             \
+        for (; i & (BIN_GROUP - 1); i++) b->offset[i] = BIN_GROUP * spare;                                            \
+        if (item == 1) for (i = 0; i < n; i++) b->keep.of1[i] = (uint8_t)-(bins[i] != spare);                         \
+        else if (item == 2) for (i = 0; i < n; i++) b->keep.of2[i] = (uint16_t)-(bins[i] != spare);                   \
+        else for (i = 0; i < n; i++) b->keep.of4[i] = -(uint32_t)(bins[i] != spare);                                  \
+        return highest > spare ? -1 : lowest < spare;                                                                 \
+    }
+BIN_INDEX(bin_index_2, uint16_t)
+BIN_INDEX(bin_index_4, uint32_t)
+
+static int bin_load_index(const bin_task *t, ptrdiff_t first, ptrdiff_t n, bin_block *b) {
+    static const ptrdiff_t item[] = {1, 2, 4, 2, 4, 4, 4};
+    uint32_t spare = (uint32_t)t->n_internal;
+    if (t->index_size == 2) return bin_index_2((const uint16_t *)t->bins + first, n, spare, b, item[t->type]);
+    return bin_index_4((const uint32_t *)t->bins + first, n, spare, b, item[t->type]);
+}
+
+/* A pixel that counts nothing in this frame. Its value stands as 0, whose variance of one is taken back. */
+static void bin_leave_out(const bin_task *t, bin_block *b, ptrdiff_t frame, ptrdiff_t pixel, ptrdiff_t in_block) {
+    ptrdiff_t at = frame * t->n_bins + t->owner[b->offset[in_block] / BIN_GROUP], k;
+    t->skipped[at] += 1;
+    for (k = 0; k < t->n_weights; k++)
+        t->skipped_weights[at + (frame * (t->n_weights - 1) + k) * t->n_bins] += t->weights[k * t->n_pixels + pixel];
+    if (t->type < BIN_F4) {
+        t->variance[at] -= !t->of_variance;
+        b->is_corrected[frame] = 1;
+    }
+}
+
+/* A negative count: signal as it is, variance of one; the 0 in its place has given the variance. */
+static void bin_add_negative(const bin_task *t, bin_block *b, ptrdiff_t frame, ptrdiff_t in_block, double value) {
+    ptrdiff_t at = frame * t->n_bins + t->owner[b->offset[in_block] / BIN_GROUP];
+    t->signal[at] += value;
+    if (t->of_variance) t->variance[at] += value;
+    b->is_corrected[frame] = 1;
+}
+
+BATLAB_CLONES static void bin_mix(const uint8_t (*restrict rows)[BIN_BLOCK], uint8_t *restrict mixed, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++)
+        for (int k = 0; k < BIN_GROUP; k++) mixed[BIN_GROUP * i + k] = rows[k][i];
+}
+
+BATLAB_CLONES static void bin_spread(const uint8_t *restrict mixed, uint32_t *restrict words, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        uint32_t value = mixed[i];
+        words[i] = value == 0 ? (uint32_t)1 << BIN_ZERO : value;
+    }
+}
+
+BATLAB_CLONES static void bin_spread_wide(const uint32_t (*restrict rows)[BIN_BLOCK], uint64_t *restrict words,
+                                          ptrdiff_t first, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++)
+        for (int k = 0; k < BIN_GROUP; k++) {
+            uint64_t value = rows[k][first + i];
+            words[BIN_GROUP * i + k] = value == 0 ? (uint64_t)1 << BIN_ZERO_WIDE : value;
+        }
+}
+
+/* n is a multiple of eight; odd pixels go to the second copy of the words, where there is one. */
+#define BIN_ADD(NAME, TYPE, VECTOR)                                                                                   \
+    BATLAB_CLONES static void NAME(const TYPE *restrict spread, const uint32_t *restrict offset, TYPE *restrict words, \
+                                   ptrdiff_t second, ptrdiff_t n) {                                                   \
+        for (ptrdiff_t i = 0; i < n; i += 2) {                                                                        \
+            *(VECTOR *)(words + offset[i]) += *(const VECTOR *)(spread + BIN_GROUP * i);                              \
+            *(VECTOR *)(words + second + offset[i + 1]) += *(const VECTOR *)(spread + BIN_GROUP * (i + 1));           \
+        }                                                                                                             \
+    }
+BIN_ADD(bin_add_words, uint32_t, bin_vector)
+BIN_ADD(bin_add_wide_words, uint64_t, bin_wide_vector)
+
+/* One frame alone: neighbouring pixels take turns between two words of a bin. */
+#define BIN_ADD_SINGLE(NAME, VALUE, TYPE, ZERO)                                                                       \
+    BATLAB_CLONES static void NAME(const VALUE *restrict row, const uint32_t *restrict offset, TYPE *restrict words,  \
+                                   ptrdiff_t n) {                                                                     \
+        for (ptrdiff_t i = 0; i < n; i += BIN_GROUP)                                                                  \
+            for (int k = 0; k < BIN_GROUP; k++) {                                                                     \
+                TYPE value = row[i + k];                                                                              \
+                words[offset[i + k] / 4 + (k & 1)] += value + ((TYPE)(value == 0) << ZERO);                           \
+            }                                                                                                         \
+    }
+BIN_ADD_SINGLE(bin_add_single, uint8_t, uint32_t, BIN_ZERO)
+BIN_ADD_SINGLE(bin_add_single_wide, uint32_t, uint64_t, BIN_ZERO_WIDE)
+
+/* Rows of the block, narrow or wide, to the words of their bins. */
+static void bin_add_block(const bin_task *t, bin_block *b, ptrdiff_t n) {
+    ptrdiff_t second = (bin_copies(t) - 1) * (t->n_internal + 1) * BIN_GROUP, q, f, i;
+    int is_narrow = 1;
+    for (f = 0; f < t->n_frames; f++) is_narrow &= b->is_narrow[f];
+    b->has_words |= is_narrow;
+    b->has_wide_words |= !is_narrow;
+    if (is_narrow && t->n_frames == 1) bin_add_single(b->narrow[0], b->offset, t->words, n);
+    else if (is_narrow) {
+        bin_mix((const uint8_t(*)[BIN_BLOCK])b->narrow, b->mixed, n);
+        for (q = 0; q < n; q += BIN_TILE) {
+            ptrdiff_t m = n - q < BIN_TILE ? n - q : BIN_TILE;
+            bin_spread(b->mixed + BIN_GROUP * q, b->spread, BIN_GROUP * m);
+            bin_add_words(b->spread, b->offset + q, t->words, second, m);
+        }
+    } else {
+        for (f = 0; f < t->n_frames; f++)
+            if (b->is_narrow[f])
+                for (i = 0; i < n; i++) b->wide[f][i] = b->narrow[f][i];
+        if (t->n_frames == 1) bin_add_single_wide(b->wide[0], b->offset, t->wide_words, n);
+        else
+            for (q = 0; q < n; q += BIN_TILE) {
+                ptrdiff_t m = n - q < BIN_TILE ? n - q : BIN_TILE;
+                bin_spread_wide((const uint32_t(*)[BIN_BLOCK])b->wide, b->wide_spread, q, m);
+                bin_add_wide_words(b->wide_spread, b->offset + q, t->wide_words, second, m);
+            }
+    }
+}
+
+/* Add sum and number of zeros of one internal bin, for each lane; leaves the words zero. */
+#define BIN_TAKE(NAME, TYPE, ZERO)                                                                                    \
+    static inline void NAME(TYPE *words, ptrdiff_t width, int64_t *sum, int64_t *zeros) {                             \
+        for (ptrdiff_t k = 0; k < width; k++) {                                                                       \
+            TYPE word = words[k];                                                                                     \
+            sum[k] += (int64_t)(word & (((TYPE)1 << ZERO) - 1));                                                      \
+            zeros[k] += (int64_t)(word >> ZERO);                                                                      \
+            words[k] = 0;                                                                                             \
+        }                                                                                                             \
+    }
+BIN_TAKE(bin_take, uint32_t, BIN_ZERO)
+BIN_TAKE(bin_take_wide, uint64_t, BIN_ZERO_WIDE)
+
+/* From the words of all internal bins to the sums of their owners; the words are zero again afterwards. */
+BATLAB_CLONES static void bin_flush(const bin_task *t, const bin_block *b) {
+    ptrdiff_t width = t->n_frames == 1 ? 2 : BIN_GROUP, copies = t->n_frames == 1 ? 1 : bin_copies(t);
+    ptrdiff_t size = (t->n_internal + 1) * width, i = 0, f, k;
+    while (i < t->n_internal) {
+        int64_t sum[BIN_GROUP] = {0}, zeros[BIN_GROUP] = {0};
+        ptrdiff_t owner = t->owner[i];
+        do {
+            for (k = 0; k < copies; k++) {
+                if (b->has_words) bin_take(t->words + k * size + i * width, width, sum, zeros);
+                if (b->has_wide_words) bin_take_wide(t->wide_words + k * size + i * width, width, sum, zeros);
+            }
+            i++;
+        } while (i < t->n_internal && t->owner[i] == owner);
+        if (t->n_frames == 1) {
+            sum[0] += sum[1];
+            zeros[0] += zeros[1];
+        }
+        for (f = 0; f < t->n_frames; f++) {
+            ptrdiff_t at = f * t->n_bins + owner;
+            double signal = (double)sum[f], variance = signal + (t->of_variance ? 0.0 : (double)zeros[f]);
+            /* Read only what was written before: fresh zero pages stay untouched until here. */
+            t->signal[at] = b->is_corrected[f] ? t->signal[at] + signal : signal;
+            t->variance[at] = b->is_corrected[f] ? t->variance[at] + variance : variance;
+        }
+    }
+    for (k = 1; k <= copies; k++) {
+        if (b->has_words) memset(t->words + k * size - width, 0, (size_t)width * sizeof(uint32_t));
+        if (b->has_wide_words) memset(t->wide_words + k * size - width, 0, (size_t)width * sizeof(uint64_t));
+    }
+}
+#endif
