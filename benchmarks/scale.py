@@ -1,0 +1,346 @@
+"""How a series scales over frames, threads and worker processes; writes benchmarks/scale.md.
+
+    python benchmarks/scale.py                  # five minutes, 1.2 GB in the temporary folder
+    python benchmarks/scale.py --quick          # one minute, smaller numbers, nothing written
+
+The stack: Eiger-4M frames of a few counts a pixel, bitshuffle-LZ4, one frame a chunk, 100 distinct frames a file. Longer
+series are the same files under further names (hard links), so all reading is from the page cache. Every row of the
+tables is a process of its own; the plan is made before the clock starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+SHAPE, N_BINS, PER_FILE = (2167, 2070), 2000, 100
+YEAR = 365.25 * 86400
+
+
+def make_stack(folder: Path, n_frames: int, n_distinct: int) -> None:
+    """Write the data files, their further names, and the geometry."""
+    import h5py
+    import hdf5plugin
+
+    q = np.hypot(*np.meshgrid(np.arange(SHAPE[0]) - 1090, np.arange(SHAPE[1]) - 1020, indexing="ij")) / 300
+    rings = 1 + 10 * np.exp(-(((q * 4) % 1 - 0.5) ** 2) / 0.005)
+    random = np.random.default_rng(0)
+    images = [random.poisson(rings).astype(np.uint32) for _ in range(n_distinct)]
+    for number in range(1, -(-n_frames // PER_FILE) + 1):
+        path = folder / f"run_data_{number:06d}.h5"
+        if number > 4:
+            os.link(folder / f"run_data_{(number - 1) % 4 + 1:06d}.h5", path)
+            continue
+        with h5py.File(path, "w") as file:
+            group = file.create_group("entry/data")
+            file["entry"].attrs["NX_class"], group.attrs["NX_class"] = "NXentry", "NXdata"
+            squeezed = hdf5plugin.Bitshuffle(cname="lz4")
+            stack = group.create_dataset("data", (PER_FILE, *SHAPE), "u4", chunks=(1, *SHAPE), compression=squeezed)
+            for frame in range(PER_FILE):
+                if frame < n_distinct:
+                    stack[frame] = images[(frame + number) % n_distinct]
+                else:
+                    stack.id.write_direct_chunk(
+                        (frame, 0, 0), stack.id.read_direct_chunk((frame % n_distinct, 0, 0))[1]
+                    )
+
+
+def opened(folder: Path, n_frames: int) -> Any:
+    """Return the first frames of the stack, lazily."""
+    import batlab as bl
+
+    n_files = -(-n_frames // PER_FILE)
+    frames = bl.open([folder / f"run_data_{number:06d}.h5" for number in range(1, n_files + 1)])
+    return frames.isel(frame=slice(n_frames))
+
+
+def integrator() -> Any:
+    """Return the plan's recipe: 2000 bins, Poisson errors, polarisation and solid angle, no splitting."""
+    from batlab import scattering
+    from batlab.io import Geometry
+
+    config = '{"orientation": 3}'
+    geometry = Geometry(0.2, 0.082, 0.075, 0.01, -0.02, 0.0, 0.45, "Eiger4M", config, 7.5e-5, 7.5e-5, SHAPE, 3, True)
+    return scattering.Integrator(geometry, n_bins=N_BINS)
+
+
+def peak() -> float:
+    """Return the largest resident memory since the last `forget_peak` [MB]."""
+    line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def run_here(folder: str, n_frames: int, store: bool) -> dict[str, float]:
+    """Integrate in this process."""
+    start = time.perf_counter()
+    frames, plan = opened(Path(folder), n_frames), integrator()
+    opening = time.perf_counter() - start
+    start = time.perf_counter()
+    plan(frames.isel(frame=slice(8)))
+    planning, before = time.perf_counter() - start, peak()
+    forget_peak()
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        start = time.perf_counter()
+        plan(frames, store=Path(place, "patterns.zarr") if store else None)
+        seconds = time.perf_counter() - start
+        files = sum(len(names) for _, _, names in os.walk(place))
+        size = sum(Path(at, name).stat().st_size for at, _, names in os.walk(place) for name in names)
+    found = {"opening": opening, "planning": planning, "seconds": seconds, "peak before": before, "peak": peak()}
+    return found | {"files": files, "bytes": size}
+
+
+def run_cluster(folder: str, n_frames: int, n_workers: int, size: int) -> dict[str, float]:
+    """Integrate on worker processes of one thread each."""
+    import logging
+
+    from distributed import Client, LocalCluster
+
+    from batlab.scattering import series
+
+    series.TASK = size
+    frames, plan = opened(Path(folder), n_frames), integrator()
+    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.ERROR}
+    with LocalCluster(n_workers=n_workers, **options) as cluster, Client(cluster):
+        plan(frames.isel(frame=slice(2 * n_workers)))
+        rounds = []
+        for _ in range(2):
+            start = time.perf_counter()
+            plan(frames)
+            rounds.append(time.perf_counter() - start)
+    return {"seconds": min(rounds)}
+
+
+def run_parts(folder: str, n_tasks: int) -> dict[str, float]:
+    """Measure what a long series meets: the scheduler, the lock of HDF5, the index of chunks, the plan's size."""
+    import logging
+    import pickle
+
+    from distributed import Client, LocalCluster
+
+    from batlab.io import hdf5_files
+    from batlab.scattering.frames import as_stack
+    from batlab.scattering.sources import frames_of
+
+    frames, plan = opened(Path(folder), 400), integrator()
+    stack = as_stack(frames)
+    source = frames_of(stack.data)
+    found = {"plan bytes": len(pickle.dumps(plan.plan(stack)[1])), "task bytes": len(pickle.dumps(source[0:32]))}
+    array = hdf5_files.StoredArray(
+        str(Path(folder, "run_data_000001.h5")), "/entry/data/data", (PER_FILE, *SHAPE), "u4"
+    )
+    with hdf5_files.open_file(array.path) as file:
+        stored = file[array.dataset]
+        found["frame bytes"] = stored.id.get_storage_size() / PER_FILE
+        start = time.perf_counter()
+        for frame in range(PER_FILE):
+            stored.id.read_direct_chunk((frame, 0, 0))
+        found["locked"] = (time.perf_counter() - start) / PER_FILE
+    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.ERROR}
+    with LocalCluster(n_workers=2, **options) as cluster, Client(cluster) as client:
+        client.gather(client.map(_nothing, range(100), pure=False))
+        start = time.perf_counter()
+        client.gather(client.map(_nothing, range(n_tasks), pure=False))
+        found["task"] = (time.perf_counter() - start) / n_tasks
+    return found
+
+
+def _nothing(number: int) -> int:
+    return number
+
+
+def child(what: str, threads: int = 1, **arguments: Any) -> dict[str, float]:
+    """Run one measurement in a process of its own and return its numbers."""
+    told = json.dumps([what, arguments])
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
+    command = [sys.executable, "-W", "ignore", __file__, "--child", told]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{told} failed: {done.stderr[-2000:]}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(told, {name: round(value, 4) for name, value in found.items()}, flush=True)
+    return found
+
+
+def measure(folder: Path, quick: bool) -> dict[str, Any]:
+    """Return all numbers; of what is short, the better of two runs."""
+
+    def best(what: str, **arguments: Any) -> dict[str, float]:
+        return min((child(what, folder=str(folder), **arguments) for _ in range(2)), key=lambda one: one["seconds"])
+
+    longest = 400 if quick else 4000
+    here = {
+        (n, threads, store): best("run_here", threads=threads, n_frames=n, store=store)
+        for n, threads, store in [
+            (100, 2, False), (400, 1, False), (400, 2, False), (100, 2, True), (400, 2, True), (longest, 2, True),
+        ]
+    }  # fmt: skip
+    if not quick:
+        here[longest, 2, False] = best("run_here", threads=2, n_frames=longest, store=False)
+    sizes = (32,) if quick else (8, 20, 32, 40, 100)
+    cluster = {
+        (workers, size): child("run_cluster", folder=str(folder), n_frames=400, n_workers=workers, size=size)
+        for size in sizes
+        for workers in (1, 2)
+    }
+    return {"here": here, "cluster": cluster, "parts": child("run_parts", folder=str(folder), n_tasks=1000)}
+
+
+def page(found: dict[str, Any]) -> str:
+    """Return the text of scale.md."""
+    here, cluster, parts = found["here"], found["cluster"], found["parts"]
+    longest = max(n for n, _, _ in here)
+    rate = 400 / here[400, 1, False]["seconds"]
+    kept = here[longest, 2, True]
+    file_bytes = parts["frame bytes"]
+    result = kept["bytes"] / longest
+    lines = [
+        "# Scale",
+        "",
+        "Written by `python benchmarks/scale.py`; the numbers below are of one run on the machine named here.",
+        f"Frames: Eiger-4M, {SHAPE[0]} × {SHAPE[1]} uint32, bitshuffle-LZ4, {file_bytes / 1e6:.2f} MB each; "
+        f"{N_BINS} bins, Poisson errors, no splitting. Read from the page cache.",
+        "",
+        f"Machine: {processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()}, "
+        f"Python {platform.python_version()}, numpy {version('numpy')}, dask {version('dask')}, h5py {version('h5py')}.",
+        "",
+        "## Over frames and threads, one process",
+        "",
+        "`peak` is the largest resident memory while the series runs; the plan was made before (its own peak: "
+        f"{max(one['peak before'] for one in here.values()):.0f} MB).",
+        "",
+        "| frames | threads | results go to | s | frames/s | peak, MB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (n, threads, store), one in sorted(here.items()):
+        place = "a Zarr store" if store else "memory"
+        lines.append(
+            f"| {n} | {threads} | {place} | {one['seconds']:.2f} | {n / one['seconds']:.0f} | {one['peak']:.0f} |"
+        )
+    lines += [
+        "",
+        f"Results in memory take 44 bytes a bin and frame ({44 * N_BINS / 1e3:.0f} kB a frame here); with `store=` memory "
+        "does not grow.",
+        "",
+        "## Over worker processes (LocalCluster, one thread each, 400 frames)",
+        "",
+        "| frames a task | 1 worker, frames/s | 2 workers, frames/s | ratio |",
+        "|---|---|---|---|",
+    ]
+    for size in sorted({size for _, size in cluster}):
+        one, two = (400 / cluster[workers, size]["seconds"] for workers in (1, 2))
+        lines.append(f"| {size} | {one:.0f} | {two:.0f} | {two / one:.2f} |")
+    lines += ["", *_pieces(parts, kept, longest), "", *_paper(rate, parts, result, kept["files"] / longest)]
+    return "\n".join(lines) + "\n"
+
+
+def _pieces(parts: dict[str, float], kept: dict[str, float], longest: int) -> list[str]:
+    return [
+        "## What a frame and a task cost",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| reading a chunk under HDF5's lock (one a process) | {1e3 * parts['locked']:.2f} ms a frame |",
+        f"| the scheduler of dask.distributed, an empty task | {1e3 * parts['task']:.2f} ms |",
+        f"| a task of 32 frames on its way to a worker | {parts['task bytes'] / 1e3:.1f} kB |",
+        f"| the plan, once to each worker | {parts['plan bytes'] / 1e6:.0f} MB |",
+        f"| results in the store | {kept['bytes'] / longest / 1e3:.0f} kB a frame, "
+        f"{kept['bytes'] / longest / N_BINS:.0f} bytes a bin and frame |",
+        f"| files in the store | {kept['files'] / longest:.2f} a frame (6 a task of 32) |",
+        f"| opening {longest} frames in {longest // PER_FILE} files | {1e3 * kept['opening'] / longest:.2f} ms a frame |",
+    ]
+
+
+def _paper(rate: float, parts: dict[str, float], result: float, files: float) -> list[str]:
+    """Return what the numbers mean for a million and a thousand million frames."""
+    rows = []
+    for n in (10**6, 10**9):
+        core_seconds = n / rate
+        rows.append(
+            f"| {n:.0e} | {n * parts['frame bytes'] / 1e12:,.1f} TB | {core_seconds / 3600:,.1f} h | "
+            f"{duration(core_seconds / 100)} | {100 * rate * parts['frame bytes'] / 1e9:.0f} GB/s | "
+            f"{duration(n / 32 * parts['task'])} | {n * result / 1e12:,.2f} TB | {n * files:,.0f} |"
+        )
+    lock = 1 / parts["locked"]
+    per_scheduler = 32 / parts["task"]
+    return [
+        "## On paper: 10⁶ and 10⁹ frames",
+        "",
+        f"From {rate:.0f} frames/s a core and 32 frames a task, if every core kept its own speed and files were read as "
+        "fast as asked. Nothing in this section was run.",
+        "",
+        "| frames | to read | core hours | time on 100 cores | … must be read at | scheduler alone | results | files |",
+        "|---|---|---|---|---|---|---|---|",
+        *rows,
+        "",
+        "What breaks first, in this order:",
+        "",
+        f"1. **Reading.** A core takes {rate * parts['frame bytes'] / 1e6:.0f} MB/s. A disk of 2 GB/s feeds "
+        f"{2e9 / (rate * parts['frame bytes']):.0f} cores, a parallel file system of 50 GB/s "
+        f"{5e10 / (rate * parts['frame bytes']):.0f}; beyond that more cores wait.",
+        f"2. **HDF5's lock.** One process reads at most {lock:.0f} chunks/s from the cache, enough for "
+        f"{lock / rate:.0f} threads; that is why workers are processes of one thread.",
+        f"3. **The results.** A million frames make {1e6 * result / 1e9:.0f} GB, 10⁹ make {1e9 * result / 1e12:.0f} TB, "
+        f"and {1e9 * files / 1e6:.0f} million files: more than most file systems allow one user. Integrate in pieces of "
+        "at most 10⁶ frames, one store each; beyond that only what is needed (fits, fewer bins) should be kept, and "
+        "Zarr's shards would join files. One process writes them all: at "
+        f"{result / 1e3:.0f} kB a frame a disk of 1 GB/s takes {1e9 / result:.0f} frames/s, of "
+        f"{1e9 / result / rate:.0f} cores.",
+        f"4. **The scheduler.** {1e3 * parts['task']:.2f} ms a task of 32 frames is {per_scheduler:,.0f} frames/s for one "
+        f"scheduler: {per_scheduler / rate:,.0f} cores. Larger tasks move this further.",
+        "5. **The list of frames.** Opening looks at every chunk's address once, by one process; for 10⁹ frames the "
+        "chunk indexes alone are tens of GB. Open and integrate run by run.",
+        f"6. **The plan.** {parts['plan bytes'] / 1e6:.0f} MB to each worker: a thousand workers take "
+        f"{1e3 * parts['plan bytes'] / 1e9:.0f} GB from the scheduler, {1e3 * parts['plan bytes'] / 1e9:.0f} s at 1 GB/s.",
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
+    for unit, length in (("years", YEAR), ("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer frames, nothing written")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    wish = parser.parse_args()
+    if wish.child:
+        what, arguments = json.loads(wish.child)
+        print(json.dumps(globals()[what](**arguments)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        make_stack(Path(folder), 400 if wish.quick else 4000, 8 if wish.quick else 20)
+        text = page(measure(Path(folder), wish.quick))
+    print(text)
+    if not wish.quick:
+        (HERE / "scale.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
