@@ -3,9 +3,9 @@
     python benchmarks/scale.py                  # five minutes, 1.2 GB in the temporary folder
     python benchmarks/scale.py --quick          # one minute, smaller numbers, nothing written
 
-The stack: Eiger-4M frames of a few counts a pixel, bitshuffle-LZ4, one frame a chunk, 100 distinct frames a file. Longer
-series are the same files under further names (hard links), so all reading is from the page cache. Every row of the
-tables is a process of its own; the plan is made before the clock starts.
+The stack: Eiger-4M frames of a few counts a pixel, bitshuffle-LZ4, one frame a chunk, 100 frames a file, 20 of them
+distinct. Longer series are the same four files under further names (hard links), so all reading is from the page cache.
+Every row of the tables is a process of its own; the plan is made before the clock starts.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def integrator() -> Any:
 
 def peak() -> float:
     """Return the largest resident memory since the last `forget_peak` [MB]."""
-    line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    line = next(line for line in lines if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024 / 1e6
 
 
@@ -216,8 +217,8 @@ def page(found: dict[str, Any]) -> str:
         f"Frames: Eiger-4M, {SHAPE[0]} × {SHAPE[1]} uint32, bitshuffle-LZ4, {file_bytes / 1e6:.2f} MB each; "
         f"{N_BINS} bins, Poisson errors, no splitting. Read from the page cache.",
         "",
-        f"Machine: {processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()}, "
-        f"Python {platform.python_version()}, numpy {version('numpy')}, dask {version('dask')}, h5py {version('h5py')}.",
+        f"Machine: {processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()}, Python "
+        f"{platform.python_version()}, numpy {version('numpy')}, dask {version('dask')}, h5py {version('h5py')}.",
         "",
         "## Over frames and threads, one process",
         "",
@@ -234,8 +235,8 @@ def page(found: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        f"Results in memory take 44 bytes a bin and frame ({44 * N_BINS / 1e3:.0f} kB a frame here); with `store=` memory "
-        "does not grow.",
+        f"Results in memory take 44 bytes a bin and frame ({44 * N_BINS / 1e3:.0f} kB a frame here); with `store=` "
+        "memory does not grow.",
         "",
         "## Over worker processes (LocalCluster, one thread each, 400 frames)",
         "",
@@ -262,7 +263,7 @@ def _pieces(parts: dict[str, float], kept: dict[str, float], longest: int) -> li
         f"| results in the store | {kept['bytes'] / longest / 1e3:.0f} kB a frame, "
         f"{kept['bytes'] / longest / N_BINS:.0f} bytes a bin and frame |",
         f"| files in the store | {kept['files'] / longest:.2f} a frame (6 a task of 32) |",
-        f"| opening {longest} frames in {longest // PER_FILE} files | {1e3 * kept['opening'] / longest:.2f} ms a frame |",
+        f"| opening, {longest // PER_FILE} files | {1e3 * kept['opening'] / longest:.2f} ms a frame |",
     ]
 
 
@@ -281,8 +282,8 @@ def _paper(rate: float, parts: dict[str, float], result: float, files: float) ->
     return [
         "## On paper: 10⁶ and 10⁹ frames",
         "",
-        f"From {rate:.0f} frames/s a core and 32 frames a task, if every core kept its own speed and files were read as "
-        "fast as asked. Nothing in this section was run.",
+        f"From {rate:.0f} frames/s a core and 32 frames a task, if every core kept its own speed and files were read "
+        "as fast as asked. Nothing in this section was run.",
         "",
         "| frames | to read | core hours | time on 100 cores | … must be read at | scheduler alone | results | files |",
         "|---|---|---|---|---|---|---|---|",
@@ -295,18 +296,18 @@ def _paper(rate: float, parts: dict[str, float], result: float, files: float) ->
         f"{5e10 / (rate * parts['frame bytes']):.0f}; beyond that more cores wait.",
         f"2. **HDF5's lock.** One process reads at most {lock:.0f} chunks/s from the cache, enough for "
         f"{lock / rate:.0f} threads; that is why workers are processes of one thread.",
-        f"3. **The results.** A million frames make {1e6 * result / 1e9:.0f} GB, 10⁹ make {1e9 * result / 1e12:.0f} TB, "
-        f"and {1e9 * files / 1e6:.0f} million files: more than most file systems allow one user. Integrate in pieces of "
-        "at most 10⁶ frames, one store each; beyond that only what is needed (fits, fewer bins) should be kept, and "
+        f"3. **The results.** A million frames make {1e6 * result / 1e9:.0f} GB, 10⁹ make {1e9 * result / 1e12:.0f} TB "
+        f"and {1e9 * files / 1e6:.0f} million files, more than most file systems allow one user. Integrate in pieces "
+        "of at most 10⁶ frames, one store each; beyond that only what is needed (fits, fewer bins) should be kept, and "
         "Zarr's shards would join files. One process writes them all: at "
         f"{result / 1e3:.0f} kB a frame a disk of 1 GB/s takes {1e9 / result:.0f} frames/s, of "
         f"{1e9 / result / rate:.0f} cores.",
-        f"4. **The scheduler.** {1e3 * parts['task']:.2f} ms a task of 32 frames is {per_scheduler:,.0f} frames/s for one "
-        f"scheduler: {per_scheduler / rate:,.0f} cores. Larger tasks move this further.",
+        f"4. **The scheduler.** {1e3 * parts['task']:.2f} ms a task of 32 frames is {per_scheduler:,.0f} frames/s for "
+        f"one scheduler: {per_scheduler / rate:,.0f} cores. Larger tasks move this further.",
         "5. **The list of frames.** Opening looks at every chunk's address once, by one process; for 10⁹ frames the "
         "chunk indexes alone are tens of GB. Open and integrate run by run.",
         f"6. **The plan.** {parts['plan bytes'] / 1e6:.0f} MB to each worker: a thousand workers take "
-        f"{1e3 * parts['plan bytes'] / 1e9:.0f} GB from the scheduler, {1e3 * parts['plan bytes'] / 1e9:.0f} s at 1 GB/s.",
+        f"{1e3 * parts['plan bytes'] / 1e9:.0f} GB from the scheduler, as many seconds at 1 GB/s.",
     ]
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from batlab.scattering.series import Series
-from batlab.scattering.sources import Blocks, Held
+from batlab.scattering.sources import Blocks, Chunked, Held
 from batlab.schema import version
 
 
@@ -46,6 +47,9 @@ def digest_of(thing: Any) -> str:
 def _feed(digest: Any, thing: Any) -> None:
     if isinstance(thing, Held):
         _feed(digest, thing.array)
+    elif isinstance(thing, Chunked):
+        arrays = [(Path(array.path).name, array.dataset, *_state(array.path)) for array in thing.source.arrays]
+        _feed(digest, [str(arrays), thing.source.array_of, thing.source.row, str(thing.dtype)])
     elif isinstance(thing, Blocks):
         # dask derives the names from the files' state and what was done to their arrays.
         digest.update(repr(("dask", thing.keys, thing.edges, thing.first, thing.stop, str(thing.dtype))).encode())
@@ -66,6 +70,15 @@ def _feed(digest: Any, thing: Any) -> None:
         digest.update(str(thing.digest).encode())
     else:
         digest.update(json.dumps(thing, default=str, sort_keys=True).encode())
+
+
+def _state(path: str) -> tuple[int, int]:
+    """Return size and time of a file, so that one that was written anew is another; a missing one has neither."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
 
 
 def _beside(series: Series) -> list[Any]:

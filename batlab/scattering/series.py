@@ -18,6 +18,7 @@ import xarray as xr
 
 from batlab import threads
 from batlab.errors import DimensionError, choose
+from batlab.io.chunks import kept_open
 from batlab.scattering.frames import Stack
 from batlab.scattering.plan import DOUBTFUL
 from batlab.scattering.sources import Blocks, Frames, frames_of
@@ -180,10 +181,11 @@ def _run_here(series: Series, todo: list[slice], on_error: str, deliver: Callabl
         return run_task(series.work, series.task(rows), on_error=on_error, n_threads=inner, stop=stop)
 
     if n_workers == 1:
-        for rows in todo:
-            deliver(one(rows))
+        with kept_open():
+            for rows in todo:
+                deliver(one(rows))
         return
-    with ThreadPoolExecutor(n_workers, "batlab") as pool:
+    with kept_open(), ThreadPoolExecutor(n_workers, "batlab") as pool:
         _drain((partial(pool.submit, one, rows) for rows in todo), 2 * n_workers, deliver, stop)
 
 

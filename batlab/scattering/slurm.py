@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
 
@@ -58,14 +59,10 @@ def slurm_cluster(
     """
     if isinstance(cores, bool) or int(cores) != cores or cores < 1:
         raise ValueError(f"cores must be a whole number of at least 1, got {cores!r}")
-    try:
-        from dask_jobqueue import SLURMCluster
-    except ImportError as error:
-        raise BatlabError("scattering.slurm_cluster needs dask-jobqueue: pip install 'batlab[cluster]'") from error
     lifetime = _seconds(walltime) - 300
     if lifetime < 300:
         raise ValueError(f"walltime must be at least 00:10:00, got {walltime!r}")
-    return SLURMCluster(
+    return _slurm_class()(
         cores=cores,
         processes=cores,
         memory=memory,
@@ -80,6 +77,19 @@ def slurm_cluster(
         worker_extra_args=["--lifetime", f"{lifetime}s", "--lifetime-stagger", "120s"],
         scheduler_options={"dashboard_address": ":0"},
     )
+
+
+def _slurm_class() -> Any:
+    # On import dask-jobqueue 0.9 makes Ctrl-C end the whole program; it shall stay what it was.
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError as error:
+        raise BatlabError("scattering.slurm_cluster needs dask-jobqueue: pip install 'batlab[cluster]'") from error
+    finally:
+        if signal.getsignal(signal.SIGINT) is not before:
+            signal.signal(signal.SIGINT, before)
+    return SLURMCluster
 
 
 def _seconds(walltime: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,6 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from batlab.errors import ReadError
+from batlab.io.chunk_graph import chunk_source
+from batlab.io.chunks import ChunkSource
 
 GROUP = 8  # frames a pass of the kernel
 GROUP_BYTES = 2**25  # of decoded frames that one thread holds, where the kernel cannot take them compressed
@@ -59,6 +60,31 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Chunked:
+    """Frames as the compressed chunks in their files, unpacked outside HDF5's lock."""
+
+    source: ChunkSource
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.source.dtype
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, rows: slice) -> Chunked:
+        return Chunked(self.source[rows])
+
+    def groups(self) -> Iterator[slice]:
+        yield from _steps(len(self), _group(self.source.shape[1] * self.source.shape[2] * self.dtype.itemsize))
+
+    def read(self, rows: slice) -> np.ndarray:
+        frames = np.empty((rows.stop - rows.start, *self.source.shape[1:]), self.dtype)
+        self.source.decode(rows, frames)
+        return frames
+
+
+@dataclass(frozen=True)
 class Blocks:
     """Frames of a dask array: its graph, the keys of its blocks along the frames, and where each begins."""
 
@@ -98,7 +124,7 @@ class Blocks:
 
     def groups(self) -> Iterator[slice]:
         """Whole blocks together: one that is cut would be read again for every part."""
-        most = max(1, min(GROUP, GROUP_BYTES // max(1, self.frame_bytes)))
+        most = _group(self.frame_bytes)
         start = self.first
         while start < self.stop:
             block = int(np.searchsorted(self.edges, start, side="right")) - 1
@@ -146,8 +172,12 @@ def frames_of(array: Any) -> Frames:
     """Return the source behind `array` (frame, y, x); the log says which way frames in files go, and why."""
     if not hasattr(array, "dask"):
         return Held(np.asarray(array))
-    logging.getLogger("batlab").info("frames are read through dask: %s", array.name)
-    return Blocks.of(array)
+    source = chunk_source(array)
+    return Blocks.of(array) if source is None else Chunked(source)
+
+
+def _group(frame_bytes: int) -> int:
+    return max(1, min(GROUP, GROUP_BYTES // max(1, frame_bytes)))
 
 
 def _steps(n: int, step: int) -> Iterator[slice]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from batlab._kernels.azimuthal import azimuthal
 from batlab.errors import BatlabError, ReadError
+from batlab.io.chunks import kept_open
 from batlab.scattering.frames import native, overflow_in
 from batlab.scattering.plan import Plan, reduce_block
 from batlab.scattering.sources import Frames
@@ -97,11 +98,12 @@ def run_task(
         `stop` was set.
     """
     outcome = Outcome(task.rows, {})
-    for rows in task.frames.groups():
-        for piece, parts in _pieces(work, task, rows, on_error, n_threads, outcome.unread):
-            _put(outcome.parts, piece, parts, len(task.frames))
-        if stop is not None and stop.is_set():
-            raise StoppedError("interrupted")
+    with kept_open():
+        for rows in task.frames.groups():
+            for piece, parts in _pieces(work, task, rows, on_error, n_threads, outcome.unread):
+                _put(outcome.parts, piece, parts, len(task.frames))
+            if stop is not None and stop.is_set():
+                raise StoppedError("interrupted")
     if not outcome.parts or outcome.unread:
         _blank(work, task, outcome)
     return outcome

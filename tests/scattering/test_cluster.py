@@ -211,6 +211,7 @@ def test_the_script_for_slurm(tmp_path):
         prologue=("module load python",),
     ) as cluster:  # fmt: skip
         script = cluster.job_script()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # Ctrl-C stays an interrupt
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
     lines = script.splitlines()
     for line in ("-p short", "-A mine", "-n 1", "--cpus-per-task=16", "--mem=60G", "-t 02:00:00"):
