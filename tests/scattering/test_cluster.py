@@ -3,12 +3,14 @@
 import os
 import pickle
 import random
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import dask.array as da
 import numpy as np
@@ -22,6 +24,19 @@ from batlab.errors import ReadError
 from batlab.scattering.slurm import ENVIRONMENT
 from batlab.scattering.store import FOLDER
 from batlab.scattering.worker import ClusterError
+
+PONI = """
+poni_version: 2.1
+Detector: Detector
+Detector_config: {"pixel1": 1e-4, "pixel2": 1e-4, "max_shape": [64, 80], "orientation": 3}
+Distance: 0.05
+Poni1: 0.002
+Poni2: 0.003
+Rot1: 0.02
+Rot2: -0.03
+Rot3: 0.1
+Wavelength: 7e-11
+"""
 
 PROGRAM = """
 import pickle, sys, time
@@ -233,3 +248,26 @@ def test_the_script_for_slurm(tmp_path):
 def test_slurm_with_impossible_numbers(wrong, told):
     with pytest.raises(ValueError, match=told):
         scattering.slurm_cluster(**({"cores": 4, "memory": "8GB"} | wrong))
+
+
+def recipe(title):
+    """Return the code under a heading of docs/cluster.md."""
+    text = (Path(__file__).parents[2] / "docs/cluster.md").read_text(encoding="utf-8")
+    return re.search(rf"^## {title}\n.*?```python\n(.*?)```", text, re.DOTALL | re.MULTILINE).group(1)
+
+
+def test_the_recipe_for_one_machine_runs_as_it_stands(run):
+    (run / "run7.poni").write_text(PONI)
+    (run / "run_master.h5").rename(run / "run7_master.h5")
+    command = [sys.executable, "-W", "ignore", "-c", recipe("Several processes on one machine")]
+    subprocess.run(command, cwd=run, check=True, timeout=120)
+    assert bl.open(run / "run7.zarr").sizes == {"frame": 150, "q": 2000}
+
+
+def test_the_recipe_for_slurm_as_far_as_the_queue():
+    code = recipe("SLURM").split("        cluster.scale")[0].replace("__name__", '"__main__"')
+    told = []
+    exec(compile(code, "cluster.md", "exec"), {"print": told.append})
+    assert "#SBATCH -t 02:00:00" in told[0]
+    compile(recipe("SLURM"), "cluster.md", "exec")
+    compile(recipe("JupyterHub with Dask Gateway"), "cluster.md", "exec")
