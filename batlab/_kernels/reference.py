@@ -7,7 +7,9 @@ import itertools
 
 import numpy as np
 
-__all__: list[str] = []
+from batlab._kernels.reference_splitting import split_bbox, split_full
+
+__all__ = ["split_bbox", "split_full"]
 
 # Azimuthal integration
 
