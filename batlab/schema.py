@@ -37,6 +37,7 @@ DIMENSIONS: dict[str, str] = {
     "energy_loss": "eV",
     "k": "1/angstrom",
     "r": "angstrom",
+    "radius": "mm",
     "phase": "1",
     "component": "1",
     "peak": "1",

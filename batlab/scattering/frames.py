@@ -16,20 +16,31 @@ NATIVE = tuple(np.dtype(name) for name in ("u1", "u2", "u4", "i2", "i4", "f4", "
 
 @dataclass(frozen=True)
 class Stack:
-    """Frames taken apart: pixels (numpy or dask), masks, overflow values, and all that belongs to a frame."""
+    """Frames taken apart: pixels (numpy or dask), masks, overflow values, and all that belongs to a frame.
+
+    ``variance``, where given, is (frame, y, x) as the frames, numpy or dask, or (1, y, x) for all of them.
+    """
 
     data: Any
     mask: np.ndarray | None
     varying_mask: Any
     overflow: list[float]
     dataset: xr.Dataset
+    variance: Any = None
+
+    @property
+    def one_variance(self) -> np.ndarray | None:
+        """The variance (1, pixel) that stands for all frames of the series."""
+        if self.variance is None or self.variance.shape == self.data.shape:
+            return None
+        return np.asarray(self.variance, dtype=float).reshape(1, -1)
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.data.shape[1:]
 
 
-def as_stack(frames: xr.Dataset | xr.DataArray, mask: Any = None) -> Stack:
+def as_stack(frames: xr.Dataset | xr.DataArray, mask: Any = None, variance: Any = None) -> Stack:
     """Return the parts of `frames`; a single image (y, x) counts as one frame.
 
     Parameters
@@ -39,11 +50,13 @@ def as_stack(frames: xr.Dataset | xr.DataArray, mask: Any = None) -> Stack:
         a pixel as lost.
     mask
         A further mask, True where excluded, of either shape.
+    variance
+        Of the counts, of either shape, or None.
 
     Raises
     ------
     DimensionError
-        Other dimensions, or a mask of another shape.
+        Other dimensions, or a mask or variance of another shape.
     TypeError
         No xarray object, or pixels that are no numbers.
     """
@@ -64,7 +77,7 @@ def as_stack(frames: xr.Dataset | xr.DataArray, mask: Any = None) -> Stack:
     fixed, varying = _masks([frames.get("mask"), mask], data.shape)
     overflow = [float(value) for value in np.atleast_1d(frames["intensity"].attrs.get("overflow", []))]
     overflow += [float(value) for value in np.atleast_1d(frames.attrs.get("overflow", []))]
-    return Stack(data, fixed, varying, sorted(set(overflow)), frames)
+    return Stack(data, fixed, varying, sorted(set(overflow)), frames, _variance(variance, data.shape))
 
 
 def pixel_image(image: Any, name: str, shape: tuple[int, int]) -> np.ndarray | None:
@@ -114,6 +127,20 @@ def _masks(masks: list[Any], shape: tuple[int, int, int]) -> tuple[np.ndarray | 
         else:
             raise DimensionError(f"mask must be {shape[1:]} (y, x) or {shape} (frame, y, x), got {values.shape}")
     return fixed, varying
+
+
+def _variance(variance: Any, shape: tuple[int, int, int]) -> Any:
+    if variance is None:
+        return None
+    values = variance.data if isinstance(variance, xr.DataArray) else variance
+    values = values if hasattr(values, "shape") else np.asarray(values)
+    if values.shape not in (shape, shape[1:], (1, *shape[1:])):
+        raise DimensionError(f"variance must be {shape[1:]} (y, x) or {shape} (frame, y, x), got {values.shape}")
+    if values.dtype.kind not in "uif":
+        raise TypeError(f"variance must hold integers or real numbers, got {values.dtype}")
+    if len(values.shape) == 2:
+        values = np.asarray(values)[None]
+    return values
 
 
 def _what(thing: Any) -> str:

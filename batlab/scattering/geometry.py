@@ -16,22 +16,35 @@ from batlab.scattering.units import check_wavelength
 
 # Two pyFAI integrators set up at the same time in threads can crash the interpreter.
 LOCK = threading.Lock()
-UNITS = {"q": "q_A^-1", "two_theta": "2th_deg"}
+UNITS = {"q": "q_A^-1", "two_theta": "2th_deg", "r": "r_mm"}
 
 
 @dataclass(frozen=True)
 class Pixels:
     """Arrays over all pixels in image order.
 
-    ``position`` is q or 2θ in pyFAI's inner unit and ``scale`` turns it into 1/angstrom or degree; ``weight`` is
-    polarisation times solid angle, relative to the pixel at normal incidence; ``azimuth`` in degree, where asked for;
-    ``mask`` the detector's own.
+    Attributes
+    ----------
+    position, scale
+        q, 2θ or radius of the centre in pyFAI's inner unit, and the factor to 1/angstrom, degree or mm.
+    weight
+        Polarisation times solid angle, relative to the pixel at normal incidence.
+    azimuth
+        Of the centre, -π to π radian from +x towards +y, where asked for.
+    corners
+        (pixel, 4, 2) float32: position and azimuth of the corners, where asked for.
+    mirrored
+        Whether the image is flipped, so that corners run the other way round.
+    mask
+        The detector's own, True where there is no pixel.
     """
 
     position: np.ndarray
     scale: float
     weight: np.ndarray
     azimuth: np.ndarray | None
+    corners: np.ndarray | None
+    mirrored: bool
     mask: np.ndarray | None
 
 
@@ -88,13 +101,14 @@ def pixel_arrays(
     polarization: float | None,
     solid_angle: bool,
     azimuth: bool,
+    corners: bool = False,
 ) -> Pixels:
     """Return what pyFAI computes for each pixel.
 
     Raises
     ------
     ValueError
-        q is asked for and no wavelength is known.
+        q is asked for and no wavelength is known, or corners of pixels that have six.
     RuntimeError
         The process was forked after OpenMP's threads had started; pyFAI would hang.
     """
@@ -113,8 +127,19 @@ def pixel_arrays(
             weight *= integrator.polarization(shape, factor=polarization).ravel()
         if solid_angle:
             weight *= integrator.solidAngleArray(shape).ravel()
-        chi = integrator.center_array(shape, unit="chi_deg").ravel() if azimuth else None
+        chi = integrator.center_array(shape, unit="chi_rad", scale=False).ravel() if azimuth else None
+        edges = integrator.corner_array(shape, unit=UNITS[unit], scale=False) if corners else None
         mask = integrator.detector.mask
+    if edges is not None and edges.shape[2:] != (4, 2):
+        raise ValueError(f"the pixels of {geometry.detector} have {edges.shape[2]} corners; use split='no'")
     if mask is not None:
         mask = np.array(mask, dtype=bool).ravel() if np.shape(mask) == shape else None
-    return Pixels(position, float(to_unit(UNITS[unit]).scale), weight, chi, mask)
+    return Pixels(
+        position,
+        float(to_unit(UNITS[unit]).scale),
+        weight,
+        None if chi is None else np.asarray(chi, dtype=float),
+        None if edges is None else np.ascontiguousarray(edges, np.float32).reshape(-1, 4, 2),
+        geometry.orientation in (2, 4),
+        mask,
+    )

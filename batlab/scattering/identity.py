@@ -26,6 +26,7 @@ def job_of(series: Series, told: dict[str, str]) -> dict[str, str]:
         "the settings": digest_of([getattr(work, item.name) for item in fields(work) if item.name != "plan"]),
         "the frames' masks": digest_of(series.mask),
         "the monitor": digest_of(series.monitor),
+        "the variance": digest_of(series.variance),
         "what belongs to the frames (time, exposure ...)": digest_of(_beside(series)),
         **told,
     }

@@ -1,9 +1,9 @@
-"""Azimuthal integration: detector frames to patterns."""
+"""Azimuthal integration: detector frames to patterns and cakes."""
 
 from __future__ import annotations
 
-import hashlib
 import os
+import warnings
 from functools import partial
 from typing import Any
 
@@ -11,15 +11,22 @@ import numpy as np
 import xarray as xr
 
 from batlab.io.poni import Geometry
+from batlab.scattering.digest import geometry_digest, plan_digest, reduction_digest
 from batlab.scattering.frames import Stack, as_stack, pixel_image
 from batlab.scattering.geometry import as_geometry, check_shape, pixel_arrays, resolve_wavelength
 from batlab.scattering.plan import Plan, make_plan
+from batlab.scattering.plan_cache import cached_plan
 from batlab.scattering.series import integrate_series
-from batlab.scattering.settings import Settings
+from batlab.scattering.settings import Settings, settings_of, takes_settings
 from batlab.scattering.work import Work
 from batlab.schema import quantity, record
 
-AXES = {"q": ("1/angstrom", "scattering vector"), "two_theta": ("degree", "scattering angle")}
+# unit -> dimension of the result, its unit and name. In batlab `r` is a distance between atoms.
+AXES = {
+    "q": ("q", "1/angstrom", "scattering vector"),
+    "two_theta": ("two_theta", "degree", "scattering angle"),
+    "r": ("radius", "mm", "distance from the beam"),
+}
 # True only of frames, not of the patterns made from them.
 OF_FRAMES = ("overflow", "pixel_size_y", "pixel_size_x")
 
@@ -27,49 +34,28 @@ OF_FRAMES = ("overflow", "pixel_size_y", "pixel_size_x")
 class Integrator:
     """A reusable plan: built once at the first frames, then called on any number of series.
 
-    Parameters are those of `integrate`. It holds 6 bytes a pixel (14 with a dark image) and can be pickled.
+    Parameters are those of `integrate`. A plan for 4 million pixels takes about a second and 27 MB, 60 to 120 MB where
+    pixels are split; it is kept on disk for the next session (`scattering.plan_cache`). What is pickled is geometry and
+    settings, not the plan.
+
+    Attributes
+    ----------
+    digest
+        64 hexadecimal digits that name geometry and settings, the same in every process.
 
     Examples
     --------
     >>> from batlab.io.poni import Geometry
     >>> flat_detector = Geometry(0.2, 0.005, 0.005, wavelength=1.0, shape=(100, 100),
     ...     detector_config='{"pixel1": 1e-4, "pixel2": 1e-4, "max_shape": [100, 100]}')
-    >>> plan = Integrator(flat_detector, n_bins=20)
-    >>> plan(xr.DataArray(np.ones((3, 100, 100), np.uint16), dims=("frame", "y", "x"))).sizes["q"]
-    20
+    >>> plan = Integrator(flat_detector, n_bins=20, n_azimuth=36, split="bbox")
+    >>> dict(plan(xr.DataArray(np.ones((3, 100, 100), np.uint16), dims=("frame", "y", "x"))).sizes)
+    {'frame': 3, 'azimuth': 36, 'q': 20}
     """
 
-    def __init__(
-        self,
-        geometry: Any,
-        *,
-        n_bins: int,
-        unit: str = "q",
-        mask: Any = None,
-        dark: Any = None,
-        flat: Any = None,
-        monitor: Any = None,
-        polarization: float | None = 0.99,
-        solid_angle: bool = True,
-        error_model: str | None = "poisson",
-        split: str = "no",
-        q_range: tuple[float, float] | None = None,
-        azimuth_range: tuple[float, float] | None = None,
-    ) -> None:
-        self.settings = Settings(
-            n_bins,
-            unit,
-            mask,
-            dark,
-            flat,
-            monitor,
-            polarization,
-            solid_angle,
-            error_model,
-            split,
-            q_range,
-            azimuth_range,
-        )
+    @takes_settings
+    def __init__(self, geometry: Any, **keywords: Any) -> None:
+        self.settings = settings_of("scattering.Integrator", keywords)
         self.geometry = as_geometry(geometry)
         self._last: tuple[tuple[Any, ...], np.ndarray | None, Plan] | None = None
 
@@ -83,64 +69,79 @@ class Integrator:
     ) -> xr.Dataset:
         """Return the patterns of `frames`; see `integrate`."""
         wish = self.settings
-        stack = as_stack(frames, wish.mask)
+        stack = as_stack(frames, wish.mask, wish.variance)
         geometry, plan = self.plan(stack)
-        work = Work(plan, stack.shape, stack.overflow, has_sigma=wish.error_model is not None)
+        work = Work(plan, stack.shape, stack.overflow, wish.error_model, wish.clip, stack.one_variance)
         describe = partial(_patterns, wish, stack, geometry, plan)
         return integrate_series(stack, work, wish.monitor, describe, store=store, on_error=on_error, client=client)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_last": None}
+
+    @property
+    def digest(self) -> str:
+        """Return 64 hexadecimal digits that name geometry and settings."""
+        return reduction_digest(self.geometry, self.settings)
+
     def plan(self, stack: Stack) -> tuple[Geometry, Plan]:
-        """Return geometry and plan for these frames; the last plan is kept."""
+        """Return geometry and plan for these frames; the last plan is kept.
+
+        Warns
+        -----
+        UserWarning
+            More than 40 % of the pixels between the limits are masked.
+        """
         geometry = resolve_wavelength(self.geometry, stack.dataset.attrs.get("wavelength"))
         key = (stack.shape, geometry.wavelength, stack.mask is None)
         last = self._last  # other threads may call the same integrator
         if last is None or last[0] != key or not _same(last[1], stack.mask):
-            self._last = last = (key, stack.mask, self._build(geometry, stack))
+            self._last = last = (key, stack.mask, self._find(geometry, stack))
+            if last[2].doubt:
+                warnings.warn(last[2].doubt, UserWarning, stacklevel=2)
         return geometry, last[2]
 
-    def _build(self, geometry: Geometry, stack: Stack) -> Plan:
+    def _find(self, geometry: Geometry, stack: Stack) -> Plan:
         wish = self.settings
         check_shape(geometry, stack.shape)
         dark, flat = pixel_image(wish.dark, "dark", stack.shape), pixel_image(wish.flat, "flat", stack.shape)
-        pixels = pixel_arrays(
-            geometry,
-            stack.shape,
-            unit=wish.unit,
-            polarization=wish.polarization,
-            solid_angle=wish.solid_angle,
-            azimuth=wish.azimuth_range is not None,
-        )
-        return make_plan(
-            pixels,
-            n_bins=int(wish.n_bins),
-            masks=[stack.mask],
-            dark=dark,
-            flat=flat,
-            limits=wish.limits(geometry.wavelength),
-            azimuth_range=wish.azimuth_range,
-        )
+
+        def build() -> Plan:
+            pixels = pixel_arrays(
+                geometry,
+                stack.shape,
+                unit=wish.unit,
+                polarization=wish.polarization,
+                solid_angle=wish.solid_angle,
+                azimuth=wish.azimuth_range is not None or wish.n_azimuth is not None,
+                corners=wish.split != "no",
+            )
+            return make_plan(
+                pixels,
+                n_bins=int(wish.n_bins),
+                n_azimuth=None if wish.n_azimuth is None else int(wish.n_azimuth),
+                split=wish.split,
+                masks=[stack.mask],
+                dark=dark,
+                flat=flat,
+                dark_variance=wish.variance is None,
+                limits=wish.limits(geometry),
+                azimuth_range=wish.azimuth_range,
+            )
+
+        n_pixels = int(np.prod(stack.shape))
+        return cached_plan(plan_digest(geometry, wish, stack.shape, [stack.mask, dark, flat]), n_pixels, build)
 
 
+@takes_settings
 def integrate(
     frames: xr.Dataset | xr.DataArray,
     geometry: Any,
     *,
-    n_bins: int,
-    unit: str = "q",
-    mask: Any = None,
-    dark: Any = None,
-    flat: Any = None,
-    monitor: Any = None,
-    polarization: float | None = 0.99,
-    solid_angle: bool = True,
-    error_model: str | None = "poisson",
-    split: str = "no",
-    q_range: tuple[float, float] | None = None,
-    azimuth_range: tuple[float, float] | None = None,
     store: str | os.PathLike | None = None,
     on_error: str = "raise",
+    **keywords: Any,
 ) -> xr.Dataset:
-    """Average detector frames over rings.
+    """Average detector frames over rings, or over pieces of rings.
 
     Frames are read and binned group by group, several at a time where there are several cores; only the patterns stay
     in memory, with `store` not even those. Slow series show a progress bar. Under an active client of dask.distributed
@@ -154,9 +155,14 @@ def integrate(
     geometry
         The path of a ``.poni``, a `Geometry`, or pyFAI's object. Where it has no wavelength the frames' is used.
     n_bins
-        1 to 65535 bins of equal width, from the innermost to the outermost pixel centre or over `q_range`.
+        Bins of equal width along `unit`, over `q_range` or over what the pixels reach: centres with ``split="no"``,
+        edges else. At most 2^24 bins, over azimuth too.
     unit
-        ``"q"`` [1/angstrom] or ``"two_theta"`` [degree].
+        ``"q"`` [1/angstrom], ``"two_theta"`` [degree], or ``"r"``, the distance from the beam on a plane square to it
+        [mm]; dimension ``radius``, as ``r`` is a distance between atoms.
+    n_azimuth
+        Makes cakes (frame, azimuth, q) with so many bins of equal width over `azimuth_range`, or over what the pixels
+        reach between -180 and 180 degree.
     mask
         True where a pixel is left out, (y, x) or (frame, y, x), beside the frames' own and the detector's gaps.
     dark
@@ -165,17 +171,25 @@ def integrate(
         Relative efficiency (y, x); a pixel with 0 or NaN is left out.
     monitor
         Beam intensity of each frame, a number for each or one for all, or the name of a variable in `frames`.
+    variance
+        Of the counts, (y, x) or (frame, y, x), in memory or lazy, where they are no plain counts; it stands for all,
+        a dark's too. Pixels without a finite one are left out.
     polarization
         (I_horizontal - I_vertical) / sum, -1 to 1; 0.99 suits a bending magnet or undulator, 0 a laboratory tube, None
         leaves the correction out.
     solid_angle
         Whether to correct for pixels seen at an angle, relative to normal incidence.
     error_model
-        ``"poisson"``: a pixel of N counts has the variance max(N, 1), as in pyFAI; or None for no uncertainty.
+        ``"poisson"``: a pixel of N counts has the variance max(N, 1), as in pyFAI. ``"azimuthal"``: from the scatter
+        around the ring. ``"hybrid"``: outliers by that scatter, uncertainty by the counts. None: no uncertainty.
     split
-        ``"no"``: a pixel belongs whole to the bin of its centre.
+        ``"no"``: a pixel belongs whole to the bin of its centre. ``"bbox"``: it is shared out over the bins that the
+        box around its corners covers; ``"full"``: by the area of the polygon of its corners. Splitting smooths curves
+        of few pixels a bin, and makes neighbouring bins share noise: see ``sigma_inflation``.
+    clip
+        `SigmaClip` or `Quantile`: leaves out outliers of a ring, such as spots of single crystals and cosmic rays.
     q_range
-        Lowest and highest q [1/angstrom], for either unit.
+        Lowest and highest q [1/angstrom], for 2θ too. A split pixel that reaches into the range counts whole.
     azimuth_range
         From and to [degree], counted from +x towards +y as pyFAI does; (170, 190) crosses the seam.
     store
@@ -188,14 +202,21 @@ def integrate(
 
     Returns
     -------
-    Dataset over (frame, q) or (frame, two_theta): ``intensity`` = signal / normalization and its ``intensity_sigma`` =
-    sqrt(variance) / normalization; ``signal`` (counts, exact for integers), ``variance``, ``normalization`` (sum of
-    flat, polarization, solid angle and monitor) and ``n_pixels``. A bin without a pixel is NaN.
+    Dataset over (frame, q), (frame, two_theta) or (frame, radius), or with ``azimuth`` in between: ``intensity`` =
+    signal / normalization and its ``intensity_sigma`` = sqrt(variance) / normalization; ``signal`` (counts, exact for
+    integers where nothing is split), ``variance``, ``normalization`` (sum of flat, polarization, solid angle and
+    monitor) and ``n_pixels``, a real number where pixels are split. A bin without a pixel is NaN.
+
+    Where pixels are split, ``sigma_inflation`` of a bin: σ of a sum or fit over several neighbouring bins is by this
+    factor larger than independent ``intensity_sigma`` say, because bins share pixels (for even counts, the square root
+    of the row sum of their covariance over their variance).
 
     Raises
     ------
     DimensionError
-        Frames, mask, dark or flat do not fit each other or the geometry.
+        Frames, mask, dark, flat or variance do not fit each other or the geometry.
+    TypeError
+        A keyword is unknown.
     ValueError
         An unknown word, an impossible number, no wavelength, or no pixel left.
     ReadError
@@ -213,8 +234,9 @@ def integrate(
 
     Notes
     -----
-    Bins and result are those of pyFAI's ``("no", "histogram", "cython")`` [1]_ within 1e-6, except that a pixel below
-    `q_range` never counts (pyFAI puts those less than one bin below into the first).
+    Bins, result and σ are those of pyFAI's method of the same `split` in Cython [1]_ within 1e-6, with two exceptions.
+    A pixel outside a given range never counts (pyFAI puts those less than one bin below it into the first bin, if it is
+    not split or by its box), and a sector may cross ±180 degree. Curves of different `split` differ by up to 10 %.
 
     References
     ----------
@@ -230,49 +252,51 @@ def integrate(
     >>> pattern.intensity.values.round(6).tolist()[0][:3]
     [9.0, 9.0, 9.0]
     """
-    integrator = Integrator(
-        geometry,
-        n_bins=n_bins,
-        unit=unit,
-        mask=mask,
-        dark=dark,
-        flat=flat,
-        monitor=monitor,
-        polarization=polarization,
-        solid_angle=solid_angle,
-        error_model=error_model,
-        split=split,
-        q_range=q_range,
-        azimuth_range=azimuth_range,
-    )
-    return integrator(frames, store=store, on_error=on_error)
+    settings_of("scattering.integrate", keywords)
+    return Integrator(geometry, **keywords)(frames, store=store, on_error=on_error)
 
 
 def _patterns(
     wish: Settings, stack: Stack, geometry: Geometry, plan: Plan, sums: dict[str, Any], unread: list[int]
 ) -> xr.Dataset:
     """Return the results (frame, bin) as a Dataset."""
-    dims = ("frame", wish.unit)
+    dim, *axis = AXES[wish.unit]
+    coords = _of_each_frame(stack.dataset, is_coordinate=True)
+    coords.setdefault("frame", quantity("frame", np.arange(len(stack.data), dtype=np.int64), "1", "frame"))
+    coords[dim] = quantity(dim, plan.radial, *axis)
+    if plan.azimuth is not None:
+        coords["azimuth"] = quantity("azimuth", plan.azimuth, "degree", "azimuth from +x towards +y")
+    attrs = {key: value for key, value in stack.dataset.attrs.items() if key not in OF_FRAMES}
+    if unread:
+        attrs["unread_frames"] = unread
+    beside = _of_each_frame(stack.dataset, is_coordinate=False)
+    result = xr.Dataset(_variables(wish, plan, sums) | beside, coords, attrs | _account(geometry, wish))
+    told = f"{geometry.source or geometry.detector} sha256 {geometry_digest(geometry)}"
+    return record(result, "scattering.integrate", geometry=told, **wish.told)
+
+
+def _variables(wish: Settings, plan: Plan, sums: dict[str, Any]) -> dict[Any, xr.Variable]:
+    dims = (AXES[wish.unit][0],) if plan.azimuth is None else ("azimuth", AXES[wish.unit][0])
+    sizes = (len(plan.radial),) if plan.azimuth is None else (len(plan.azimuth), len(plan.radial))
     counts = "count" if wish.monitor is None else "1"
-    told = {
+    named = {
         "intensity": (counts, "intensity"),
         "intensity_sigma": (counts, "standard uncertainty of intensity"),
         "signal": ("count", "sum of counts"),
         "variance": ("count^2", "sum of variances"),
         "normalization": ("1", "sum of pixel weights"),
         "n_pixels": ("1", "number of pixels"),
+        "n_clipped": ("1", "number of pixels left out as outliers"),
     }
-    variables = {name: quantity(dims, sums[name], *told[name]) for name in told if name in sums}
-    coords = _of_each_frame(stack.dataset, is_coordinate=True)
-    coords.setdefault("frame", quantity("frame", np.arange(len(stack.data), dtype=np.int64), "1", "frame"))
-    coords[wish.unit] = quantity(wish.unit, plan.axis, *AXES[wish.unit])
-    attrs = {key: value for key, value in stack.dataset.attrs.items() if key not in OF_FRAMES}
-    if unread:
-        attrs["unread_frames"] = unread
-    beside = _of_each_frame(stack.dataset, is_coordinate=False)
-    result = xr.Dataset(variables | beside, coords, attrs | _account(geometry, wish))
-    told_geometry = f"{geometry.source or geometry.detector} sha256 {_geometry_digest(geometry)}"
-    return record(result, "scattering.integrate", geometry=told_geometry, **wish.told)
+    variables: dict[Any, xr.Variable] = {}
+    for name in named:
+        if name in sums:
+            values = sums[name].reshape(len(sums[name]), *sizes)
+            variables[name] = quantity(("frame", *dims), values, *named[name])
+    if plan.inflation is not None:
+        told = "factor on the uncertainty of what spans several bins"
+        variables["sigma_inflation"] = quantity(dims, plan.inflation.reshape(sizes), "1", told)
+    return variables
 
 
 def _of_each_frame(frames: xr.Dataset, *, is_coordinate: bool) -> dict[Any, xr.Variable]:
@@ -287,18 +311,15 @@ def _of_each_frame(frames: xr.Dataset, *, is_coordinate: bool) -> dict[Any, xr.V
 def _account(geometry: Geometry, wish: Settings) -> dict[str, Any]:
     account: dict[str, Any] = {
         "split": wish.split,
-        "error_model": wish.error_model or "none",
+        "error_model": wish.errors,
+        "clip": "none" if wish.clip is None else str(wish.clip),
         "polarization": "none" if wish.polarization is None else wish.polarization,
         "solid_angle": int(wish.solid_angle),
         "geometry": geometry.source or geometry.detector,
-        "geometry_sha256": _geometry_digest(geometry),
+        "geometry_sha256": geometry_digest(geometry),
         "detector_orientation": geometry.orientation,
     }
     return account if geometry.wavelength is None else account | {"wavelength": geometry.wavelength}
-
-
-def _geometry_digest(geometry: Geometry) -> str:
-    return geometry.source_sha256 or hashlib.sha256(repr(geometry).encode()).hexdigest()
 
 
 def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:

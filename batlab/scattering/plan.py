@@ -2,50 +2,83 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from batlab.scattering import bins
+from batlab.scattering.bins import BLOCK, Grid, PixelBins, PixelRuns
 from batlab.scattering.geometry import Pixels
 
-# pyFAI raises the upper edge by float32's spacing, so that the outermost pixel falls inside the last bin.
-EDGE = 1.0 + float(np.finfo(np.float32).eps)
-FULLEST = 4095  # pixels of an internal bin: a 32-bit word then holds their 8-bit counts and how many are zero
+VERSION = 1  # of the plan: a cached one of another version is not read
 DOUBTFUL = 0.4  # of the pixels masked
+# What is left of a bin after its lost pixels were taken away is rounding where it is below this part of the whole.
+RESIDUE = 1e-9
+BLOCKS = 128  # of 2048 pixels, whose runs are added up together
 
 
 @dataclass(frozen=True)
 class Plan:
     """All that does not change from frame to frame.
 
-    ``bins`` (pixel) are internal bins of at most 4095 pixels, ``owner`` says which bin each of them belongs to.
-    ``weights`` (weight, pixel) are normalisation and, with a dark image, dark and its variance; ``totals``
-    (weight, bin) their sums over the pixels in use, ``n_pixels`` (bin) the number of those.
+    Attributes
+    ----------
+    radial, azimuth
+        Centres of the bins, in the unit of the result; degree, None where there is no cake.
+    n_bins
+        ``len(radial)``, in a cake times ``len(azimuth)``: rows of equal azimuth, one after the other.
+    index
+        How pixels meet bins.
+    weights
+        (weight, pixel) float32: normalisation and, with a dark image, dark counts and their variance.
+    powers
+        (weight,) uint8: whether a row is summed with the part of the pixel that a bin gets (1), or its square (2).
+    totals
+        (weight, bin) float64: sums of `weights` over the pixels in use.
+    n_pixels
+        (bin,) float64: number of pixels in use, or the sum of their parts.
+    inflation
+        (bin,) float64 or None where nothing is split: by how much σ of the sum over neighbouring bins exceeds what
+        independent σ of the bins give, as they share pixels: sqrt(sum of parts / sum of squared parts).
+    doubt
+        What to warn of whenever the plan is used; empty where nothing is doubtful.
     """
 
-    axis: np.ndarray
-    bins: np.ndarray
-    owner: np.ndarray
+    radial: np.ndarray
+    azimuth: np.ndarray | None
+    n_bins: int
+    index: PixelBins | PixelRuns
     weights: np.ndarray
+    powers: np.ndarray
     totals: np.ndarray
     n_pixels: np.ndarray
+    inflation: np.ndarray | None
+    doubt: str = ""
 
     @property
-    def n_bins(self) -> int:
-        return len(self.axis)
+    def is_split(self) -> bool:
+        return isinstance(self.index, PixelRuns)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the plan holds."""
+        own = (self.radial, self.azimuth, self.weights, self.powers, self.totals, self.n_pixels, self.inflation)
+        return sum(array.nbytes for array in (*own, *vars(self.index).values()) if array is not None)
 
 
 def make_plan(
     pixels: Pixels,
     *,
     n_bins: int,
+    n_azimuth: int | None = None,
+    split: str = "no",
     masks: list[np.ndarray | None],
-    dark: np.ndarray | None,
-    flat: np.ndarray | None,
-    limits: tuple[float, float] | None,
-    azimuth_range: tuple[float, float] | None,
+    dark: np.ndarray | None = None,
+    flat: np.ndarray | None = None,
+    dark_variance: bool = True,
+    limits: tuple[float, float] | None = None,
+    azimuth_range: tuple[float, float] | None = None,
 ) -> Plan:
     """Return the plan for pixels in image order; `limits` are in the unit of the result's axis.
 
@@ -53,57 +86,73 @@ def make_plan(
     ------
     ValueError
         No pixel is left.
-
-    Warns
-    -----
-    UserWarning
-        More than 40 % of the pixels between the limits are masked.
     """
-    low, high = (
-        (float(pixels.position.min()), float(pixels.position.max()))
-        if limits is None
-        else (limits[0] / pixels.scale, limits[1] / pixels.scale)
-    )
-    high = high * EDGE if high > 0 else high / EDGE
-    width = (high - low) / n_bins
-    if not width > 0:
-        raise ValueError(f"all pixels lie at one place ({low * pixels.scale:g}); the geometry or the range is wrong")
-    number = np.floor((pixels.position - low) / width)
-    inside = (number >= 0) & (number < n_bins)
-    if azimuth_range is not None and pixels.azimuth is not None:
-        inside &= (pixels.azimuth - azimuth_range[0]) % 360 <= azimuth_range[1] - azimuth_range[0]
-    weight = pixels.weight if flat is None else pixels.weight * flat
-    rows = [weight] if dark is None else [weight, dark, np.maximum(dark, 0)]
-    excluded = ~np.isfinite(rows).all(axis=0) | (weight == 0)
+    hidden = np.zeros(len(pixels.position), bool)
     for mask in (pixels.mask, *masks):
         if mask is not None:
-            excluded |= mask.ravel()
-    _doubt(inside, excluded)
-    bins = np.where(inside & ~excluded, number, n_bins).astype(np.uint16)
-    weights = np.array([np.where(excluded, 0, row) for row in rows], dtype=np.float32)
-    # The spare bin at the end takes what is not used.
-    totals = np.array([np.bincount(bins, row, n_bins + 1)[:n_bins] for row in weights])
-    axis = np.linspace(low + 0.5 * width, high - 0.5 * width, n_bins) * pixels.scale
-    return Plan(axis, *share(bins, n_bins), weights, totals, np.bincount(bins, minlength=n_bins + 1)[:n_bins])
+            hidden |= mask.ravel()
+    if hidden.all():
+        raise ValueError(f"no pixel is left: all {hidden.size} are masked")
+    grid = bins.make_grid(
+        pixels, ~hidden, split=split, n_bins=n_bins, n_azimuth=n_azimuth, limits=limits, azimuth_range=azimuth_range
+    )
+    weights, used = _weights(pixels, hidden, dark, flat, dark_variance)
+    number = bins.whole(pixels, grid)
+    index: PixelBins | PixelRuns
+    if split == "no":
+        doubt = _doubt(number >= 0, used, is_empty=not (used & (number >= 0)).any())
+        index = bins.pixel_bins(np.where(used, number, -1), grid.n_bins)
+    else:
+        index = bins.pixel_runs(pixels, used, grid, split)
+        doubt = _doubt(number >= 0, used, is_empty=len(index.first) == 0)
+    powers = np.array([1, 1, 2][: len(weights)], np.uint8)
+    totals, n_pixels, squares = sums_over(index, weights, powers, grid.n_bins)
+    inflation = None
+    if isinstance(index, PixelRuns):
+        with np.errstate(invalid="ignore"):
+            inflation = np.sqrt(n_pixels / squares)
+    radial = bins.centres(*grid.radial, grid.n_radial) * pixels.scale
+    return Plan(radial, _azimuths(grid), grid.n_bins, index, weights, powers, totals, n_pixels, inflation, doubt)
 
 
-def share(bins: np.ndarray, n_bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the internal bin of each pixel, and the bin it belongs to; `n_bins` marks a pixel that is never used."""
-    counts = np.bincount(bins, minlength=n_bins + 1)
-    parts = np.maximum(1, -(-counts[:n_bins] // FULLEST))
-    owner = np.repeat(np.arange(n_bins, dtype=np.int32), parts)
-    order = np.argsort(bins, kind="stable")
-    rank = np.empty(len(bins), np.int64)
-    rank[order] = np.arange(len(bins)) - np.repeat(np.cumsum(counts) - counts, counts)
-    first = np.append(np.cumsum(parts) - parts, len(owner))
-    internal = first[bins] + np.where(bins < n_bins, rank // FULLEST, 0)
-    return internal.astype(np.uint16 if len(owner) < 65536 else np.uint32), owner
+def sums_over(
+    index: PixelBins | PixelRuns, weights: np.ndarray, powers: np.ndarray, n_bins: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return sums over all pixels in use: of `weights` (weight, bin), of the parts, and of their squares (bin)."""
+    if isinstance(index, PixelBins):
+        number = np.append(index.owner, n_bins)[index.bins]
+        totals = np.array([np.bincount(number, row, n_bins + 1)[:n_bins] for row in weights])
+        counts = np.bincount(number, minlength=n_bins + 1)[:n_bins].astype(float)
+        return totals, counts, counts
+    totals, counts, squares = np.zeros((len(weights), n_bins)), np.zeros(n_bins), np.zeros(n_bins)
+    for first in range(0, len(index.run_start) - 1, BLOCKS):
+        pixel, number, part = entries(index, first, min(first + BLOCKS, len(index.run_start) - 1))
+        counts += np.bincount(number, part, n_bins)
+        squares += np.bincount(number, part**2, n_bins)
+        for k, power in enumerate(powers):
+            totals[k] += np.bincount(number, part**power * weights[k, pixel], n_bins)
+    return totals, counts, squares
+
+
+def entries(index: PixelRuns, first: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (pixel, bin, part) of every entry in the blocks `first` to below `stop`."""
+    runs = slice(index.run_start[first], index.run_start[stop])
+    length = index.length[runs].astype(np.int64)
+    block = np.repeat(np.arange(first, stop), np.diff(index.run_start[first : stop + 1]))
+    pixel = np.repeat(block * BLOCK + index.pixel[runs], length)
+    before = np.cumsum(length) - length
+    number = np.repeat(index.first[runs].astype(np.int64) - before, length) + np.arange(len(pixel))
+    return pixel, number, index.weight[index.entry_start[first] : index.entry_start[stop]].astype(float)
 
 
 def reduce_block(plan: Plan, sums: tuple[np.ndarray, ...], monitor: np.ndarray | None) -> dict[str, Any]:
     """Turn the kernel's sums into signal, variance, normalisation and number of pixels (frame, bin)."""
     signal, variance, skipped, skipped_weights = sums
-    n_pixels = (plan.n_pixels - skipped).astype(np.int32)
+    n_pixels = plan.n_pixels - skipped
+    if plan.is_split:
+        n_pixels[n_pixels <= RESIDUE * plan.n_pixels] = 0
+    else:
+        n_pixels = n_pixels.astype(np.int32)
     kept = np.where((n_pixels > 0)[:, None], plan.totals - skipped_weights, 0)
     if len(plan.weights) > 1:
         signal, variance = signal - kept[:, 1], variance + kept[:, 2]
@@ -111,14 +160,33 @@ def reduce_block(plan: Plan, sums: tuple[np.ndarray, ...], monitor: np.ndarray |
     return {"signal": signal, "variance": variance, "normalization": normalization, "n_pixels": n_pixels}
 
 
-def _doubt(inside: np.ndarray, excluded: np.ndarray) -> None:
-    total, lost = int(inside.sum()), int((inside & excluded).sum())
-    if total == lost:
+def _weights(
+    pixels: Pixels, hidden: np.ndarray, dark: np.ndarray | None, flat: np.ndarray | None, dark_variance: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (weight, pixel), 0 where a pixel is not used, and which are used."""
+    weight = pixels.weight if flat is None else pixels.weight * flat
+    rows = [weight]
+    if dark is not None:
+        rows += [dark, np.maximum(dark, 0) if dark_variance else np.zeros_like(dark)]
+    used = ~hidden & (weight != 0)
+    for row in rows:
+        used &= np.isfinite(row)
+    return np.array([np.where(used, row, 0) for row in rows], dtype=np.float32), used
+
+
+def _azimuths(grid: Grid) -> np.ndarray | None:
+    if not grid.n_azimuth:
+        return None
+    return np.degrees(bins.centres(*grid.azimuth, grid.n_azimuth) + grid.middle)
+
+
+def _doubt(inside: np.ndarray, used: np.ndarray, *, is_empty: bool) -> str:
+    """Return what is doubtful about the masks; a pixel counts as inside where its centre is."""
+    total, lost = int(inside.sum()), int((inside & ~used).sum())
+    if is_empty:
         raise ValueError(f"no pixel is left: {total} lie in the range, {lost} of them are masked")
-    if lost > DOUBTFUL * total:
-        warnings.warn(
-            f"{100 * lost / total:.0f} % of the pixels in the range are masked ({lost} of {total}); "
-            "is the mask inverted?",
-            UserWarning,
-            stacklevel=2,
-        )
+    if lost <= DOUBTFUL * total:
+        return ""
+    return (
+        f"{100 * lost / total:.0f} % of the pixels in the range are masked ({lost} of {total}); is the mask inverted?"
+    )

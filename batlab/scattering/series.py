@@ -40,6 +40,7 @@ class Series:
     frames: Frames
     mask: Frames | None
     monitor: np.ndarray | None
+    variance: Frames | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -51,6 +52,7 @@ class Series:
             self.frames[rows],
             None if self.mask is None else self.mask[rows],
             None if self.monitor is None else self.monitor[rows],
+            None if self.variance is None else self.variance[rows],
         )
 
 
@@ -118,7 +120,8 @@ def integrate_series(
     """
     choose("on_error", on_error, ("raise", "nan"))
     mask = None if stack.varying_mask is None else frames_of(stack.varying_mask)
-    series = Series(stack, work, frames_of(stack.data), mask, _monitor(stack, monitor))
+    spread = None if stack.variance is None or work.variance is not None else frames_of(stack.variance)
+    series = Series(stack, work, frames_of(stack.data), mask, _monitor(stack, monitor), spread)
     if store is None:
         memory = Memory(series)
         _run(series, memory, _size(series, threads.effective()), on_error, client)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import Event
+from typing import Any
 
 import numpy as np
 
-from batlab._kernels.azimuthal import azimuthal
 from batlab.errors import BatlabError, ReadError
 from batlab.io.chunks import kept_open
-from batlab.scattering.frames import native, overflow_in
-from batlab.scattering.plan import Plan, reduce_block
+from batlab.scattering.block import sum_block
+from batlab.scattering.frames import native
+from batlab.scattering.plan import Plan
 from batlab.scattering.sources import Frames
 
 # What reading may raise for a damaged or missing file; a mistake in the program is none of these.
@@ -25,32 +26,44 @@ class StoppedError(BatlabError):
 
 @dataclass(frozen=True)
 class Work:
-    """The plan and what else is the same for all frames."""
+    """The plan and what else is the same for all frames; ``variance`` (1, pixel) is one that stands for all."""
 
     plan: Plan
     shape: tuple[int, int]
     overflow: list[float]
-    has_sigma: bool = True
+    error_model: str | None = "poisson"
+    clip: Any = None
+    variance: np.ndarray | None = None
 
     def __call__(
-        self, pixels: np.ndarray, mask: np.ndarray | None, monitor: np.ndarray | None, n_threads: int = 1
+        self,
+        pixels: np.ndarray,
+        mask: np.ndarray | None,
+        monitor: np.ndarray | None,
+        variance: np.ndarray | None,
+        n_threads: int = 1,
     ) -> dict[str, np.ndarray]:
         """Return the sums and intensities (frame, bin) of some frames."""
         flat = native(pixels)
-        hidden = None if mask is None else np.ascontiguousarray(mask, bool).view(np.uint8).reshape(flat.shape)
-        overflow = overflow_in(self.overflow, flat.dtype)
-        plan = self.plan
-        sums = azimuthal(
-            flat, plan.bins, plan.owner, plan.n_bins, plan.weights, hidden, overflow, n_threads=n_threads
+        parts = sum_block(
+            self.plan,
+            flat,
+            mask=None if mask is None else np.ascontiguousarray(mask, bool).view(np.uint8).reshape(flat.shape),
+            overflow=self.overflow,
+            monitor=monitor,
+            variance=self.variance if variance is None else np.asarray(variance, float).reshape(flat.shape),
+            error_model=self.error_model,
+            clip=self.clip,
+            n_threads=n_threads,
         )
-        return self._divide(reduce_block(plan, sums, monitor))
+        return self._divide(parts)
 
     def _divide(self, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         n_pixels, normalization = parts["n_pixels"], parts["normalization"]
         with np.errstate(divide="ignore", invalid="ignore"):
             weight = np.where((n_pixels > 0) & (normalization > 0), normalization, np.nan)
             found = {"intensity": parts["signal"] / weight}
-            if self.has_sigma:
+            if self.error_model is not None:
                 found["intensity_sigma"] = np.sqrt(parts["variance"]) / weight
             else:
                 parts = {name: part for name, part in parts.items() if name != "variance"}
@@ -58,7 +71,7 @@ class Work:
 
     def template(self, dtype: np.dtype) -> dict[str, np.dtype]:
         """Return the names of the results and their types."""
-        nothing = self(np.empty((0, *self.shape), dtype), None, None)
+        nothing = self(np.empty((0, *self.shape), dtype), None, None, None)
         return {name: part.dtype for name, part in nothing.items()}
 
 
@@ -70,6 +83,7 @@ class Task:
     frames: Frames
     mask: Frames | None = None
     monitor: np.ndarray | None = None
+    variance: Frames | None = None
 
     @property
     def rows(self) -> slice:
@@ -126,15 +140,17 @@ def _pieces(
         yield from _pieces(work, task, slice(frame, frame + 1), on_error, n_threads, unread)
 
 
-def _read(work: Work, task: Task, rows: slice) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+def _read(work: Work, task: Task, rows: slice) -> tuple[np.ndarray, Any, Any, Any]:
+    """Return frames, mask, monitor and variance."""
     pixels = task.frames.read(rows)
     mask = None if task.mask is None else task.mask.read(rows)
-    for read in (pixels, mask):
+    variance = None if task.variance is None else task.variance.read(rows)
+    for read in (pixels, mask, variance):
         if read is not None and read.shape != (rows.stop - rows.start, *work.shape):
             raise ReadError(f"frames have the shape {read.shape[1:]}, the series has {work.shape}")
     if pixels.dtype != task.frames.dtype:
         raise ReadError(f"frames are {pixels.dtype}, the series has {task.frames.dtype}")
-    return pixels, mask, None if task.monitor is None else task.monitor[rows]
+    return pixels, mask, None if task.monitor is None else task.monitor[rows], variance
 
 
 def _refuse(task: Task, frame: int, on_error: str, error: Exception, unread: dict[int, str]) -> None:

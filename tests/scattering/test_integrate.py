@@ -323,10 +323,13 @@ def test_the_plan_is_built_once_and_pickled(monkeypatch):
     plan = scattering.Integrator(GEOMETRY, n_bins=40)
     first, second = plan(frames_of(stack(2))), plan(frames_of(stack(2)))
     xr.testing.assert_equal(first, second)
-    xr.testing.assert_equal(first, pickle.loads(pickle.dumps(plan))(frames_of(stack(2))))
-    assert len(calls) == 1
+    sent = pickle.loads(pickle.dumps(plan))
+    xr.testing.assert_equal(first, sent(frames_of(stack(2))))
+    assert sent.digest == plan.digest != scattering.Integrator(GEOMETRY, n_bins=41).digest
+    assert len(calls) == 2  # what is pickled is no plan
     plan(frames_of(stack(2), mask=np.eye(*SHAPE, dtype=bool)))
-    assert len(calls) == 2
+    assert len(calls) == 3
+    assert len(pickle.dumps(plan)) < 2000
 
 
 def test_inputs_are_left_unchanged():
@@ -368,12 +371,18 @@ def test_a_pyfai_object_is_a_geometry():
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"split": "bbox"}, "split must be 'no', got 'bbox'; pixel splitting is not built yet"),
+        ({"split": "boxes"}, "split must be 'no', 'bbox' or 'full', got 'boxes'"),
+        ({"split": "bbx"}, "did you mean 'bbox'"),
         ({"unit": "twotheta"}, "did you mean 'two_theta'"),
         ({"error_model": "possion"}, "did you mean 'poisson'"),
-        ({"n_bins": 0}, "1 to 65535"),
-        ({"n_bins": 70000}, "1 to 65535"),
+        ({"n_bins": 0}, "n_bins must be a whole number from 1 to 16777216"),
         ({"n_bins": 10.5}, "whole number"),
+        ({"n_azimuth": 0}, "n_azimuth must be a whole number from 1"),
+        ({"n_azimuth": 4000, "n_bins": 5000}, "n_bins x n_azimuth must be at most 16777216, got 5000 x 4000"),
+        ({"variance": np.ones(SHAPE), "error_model": None}, "variance is given: leave error_model at its default"),
+        ({"variance": np.ones((3, 3))}, "variance must be"),
+        ({"q_range": (1, 2), "unit": "r"}, "q_range is no range of radii"),
+        ({"error_model": "azimutal"}, "did you mean 'azimuthal'"),
         ({"polarization": 1.5}, "-1 to 1"),
         ({"q_range": (2, 1)}, "low < high"),
         ({"q_range": 3}, r"\(low, high\)"),
@@ -390,6 +399,27 @@ def test_a_pyfai_object_is_a_geometry():
 def test_what_cannot_be_done_is_refused(keywords, message):
     with pytest.raises(ValueError, match=message):
         scattering.integrate(frames_of(stack(2)), GEOMETRY, **({"n_bins": 20} | keywords))
+
+
+def test_unknown_keywords_are_refused_and_known_ones_are_shown():
+    import inspect
+
+    with pytest.raises(
+        TypeError, match=r"scattering\.integrate does not know the keyword 'splitt'; did you mean 'split'"
+    ):
+        scattering.integrate(frames_of(stack(1)), GEOMETRY, n_bins=20, splitt="bbox")
+    with pytest.raises(
+        TypeError, match=r"scattering\.Integrator does not know the keyword 'nbins'; did you mean 'n_bins"
+    ):
+        scattering.Integrator(GEOMETRY, nbins=20)
+    with pytest.raises(TypeError, match="needs n_bins"):
+        scattering.Integrator(GEOMETRY)
+    shown = inspect.signature(scattering.integrate).parameters
+    assert list(inspect.signature(scattering.Integrator).parameters) == [
+        name for name in shown if name not in ("frames", "store", "on_error")
+    ]
+    assert shown["polarization"].default == 0.99
+    assert shown["n_bins"].default is inspect.Parameter.empty
 
 
 def test_frames_of_another_shape_are_refused_with_both_shapes():

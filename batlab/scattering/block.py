@@ -1,0 +1,98 @@
+"""Some frames in memory to the sums of their bins: the one place where a plan meets a kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from batlab._kernels.azimuthal import azimuthal
+from batlab.scattering.bins import PixelBins, PixelRuns
+from batlab.scattering.frames import overflow_in
+from batlab.scattering.plan import Plan, entries, reduce_block
+
+
+def sum_block(
+    plan: Plan,
+    pixels: np.ndarray,
+    *,
+    mask: np.ndarray | None,
+    overflow: list[float],
+    monitor: np.ndarray | None,
+    variance: np.ndarray | None = None,
+    error_model: str | None = "poisson",
+    clip: Any = None,
+    n_threads: int = 1,
+) -> dict[str, Any]:
+    """Return signal, variance, normalisation and number of pixels (frame, bin), and what a `clip` adds.
+
+    Parameters
+    ----------
+    pixels
+        (frame, pixel) in image order, of a type that the kernels know.
+    mask
+        (frame, pixel) uint8, not 0 where a pixel is left out, or None.
+    overflow
+        Values that mark a pixel as lost.
+    monitor
+        (frame,) or None.
+    variance
+        (frame or 1, pixel) of the counts, instead of max(counts, 1); a pixel without a finite one is left out.
+    error_model, clip
+        As in `integrate`.
+    """
+    if needs_rings(error_model, clip):
+        from batlab.scattering import rings
+
+        return rings.reduce_block(
+            plan, pixels, mask=mask, overflow=overflow, monitor=monitor, error_model=error_model, clip=clip,
+            variance=variance, n_threads=n_threads,
+        )  # fmt: skip
+    values = overflow_in(overflow, pixels.dtype)
+    if variance is None:
+        return reduce_block(plan, _sums(plan, pixels, mask, values, False, n_threads), monitor)
+    lost = np.isin(pixels, values) | ~np.isfinite(pixels) | ~np.isfinite(variance)
+    hidden = (lost if mask is None else lost | (mask != 0)).view(np.uint8)
+    given = np.ascontiguousarray(np.broadcast_to(variance, pixels.shape), dtype=float)
+    signal, _, *skipped = _sums(plan, pixels, hidden, values, False, n_threads)
+    squares = _sums(plan, given, hidden, np.empty(0), True, n_threads)[1]
+    return reduce_block(plan, (signal, squares, *skipped), monitor)
+
+
+def needs_rings(error_model: str | None, clip: Any) -> bool:
+    """Whether all pixels of a ring must be seen at once; ``"hybrid"`` without `clip` is ``"poisson"``."""
+    return clip is not None or error_model == "azimuthal"
+
+
+def _sums(
+    plan: Plan, pixels: np.ndarray, mask: np.ndarray | None, overflow: np.ndarray, of_variance: bool, n_threads: int
+) -> tuple[np.ndarray, ...]:
+    index = plan.index
+    if isinstance(index, PixelBins):
+        return azimuthal(
+            pixels, index.bins, index.owner, plan.n_bins, plan.weights, mask, overflow, of_variance, n_threads
+        )
+    return _slow(plan, index, pixels, mask, overflow, of_variance)
+
+
+def _slow(
+    plan: Plan,
+    index: PixelRuns,
+    pixels: np.ndarray,
+    mask: np.ndarray | None,
+    overflow: np.ndarray,
+    of_variance: bool,
+) -> tuple[np.ndarray, ...]:
+    pixel, number, part = entries(index, 0, len(index.run_start) - 1)
+    rows: list[list[np.ndarray]] = []
+    for f, frame in enumerate(pixels):
+        lost = np.isin(frame, overflow) | ~np.isfinite(frame)
+        if mask is not None:
+            lost |= mask[f] != 0
+        counts, gone = np.where(lost, 0, frame).astype(float), lost.astype(float)
+        squares = counts if of_variance else np.where(lost, 0, np.maximum(counts, 1))
+        sums = [part * counts[pixel], part**2 * squares[pixel], part * gone[pixel]]
+        sums += [part**power * (row * gone)[pixel] for power, row in zip(plan.powers, plan.weights, strict=True)]
+        rows.append([np.bincount(number, one, plan.n_bins) for one in sums])
+    table = np.array(rows).reshape(len(pixels), 3 + len(plan.weights), plan.n_bins)
+    return table[:, 0], table[:, 1], table[:, 2], table[:, 3:]
