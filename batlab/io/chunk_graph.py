@@ -96,7 +96,8 @@ class _Trail:
         if isinstance(source, str):
             raise _NotFollowed(source)
         stored = self.graph.get(key)
-        if isinstance(getattr(stored, "value", stored), np.ndarray):
+        # After persist() a piece, or a future of it, stands in the place of the step that reads it.
+        if type(stored).__name__ not in ("Task", "Alias") and not isinstance(stored, tuple):
             raise _NotFollowed("they are in memory")
         if key[2:] != (0, 0):
             raise _NotFollowed("they are in pieces along y or x")
