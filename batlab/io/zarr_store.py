@@ -75,8 +75,8 @@ def _even_chunks(plain: xr.Dataset) -> xr.Dataset:
     return plain.assign({str(name): variable for name, variable in changed.items()})
 
 
-def read(paths: list[Path]) -> xr.Dataset | xr.DataTree:
-    """Return what was saved; variables above 64 MiB are lazy.
+def read(paths: list[Path], eager: int = EAGER) -> xr.Dataset | xr.DataTree:
+    """Return what was saved; variables above `eager` bytes, 64 MiB, are lazy.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def read(paths: list[Path]) -> xr.Dataset | xr.DataTree:
     path = paths[0]
     try:
         places = _inspect(path)
-        parts = {place: _read_group(path, place) for place in places}
+        parts = {place: _read_group(path, place, eager) for place in places}
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         if isinstance(error, ReadError):
             raise
@@ -146,13 +146,13 @@ def _check_codecs(path: Path, codecs: list[Any]) -> None:
         _check_codecs(path, [*inner.get("codecs", []), *inner.get("index_codecs", [])])
 
 
-def _read_group(path: Path, place: str) -> xr.Dataset:
+def _read_group(path: Path, place: str, eager: int) -> xr.Dataset:
     stored = xr.open_zarr(
         path, group=None if place == "/" else place.strip("/"), consolidated=False, chunks={}, decode_cf=False,
         mask_and_scale=False,
     )  # fmt: skip
     variables = {}
     for name, variable in stored.variables.items():
-        is_small = np.prod(variable.shape, dtype=float) * max(1, variable.dtype.itemsize) <= EAGER
+        is_small = np.prod(variable.shape, dtype=float) * max(1, variable.dtype.itemsize) <= eager
         variables[str(name)] = variable.copy(deep=False).load() if is_small else variable
     return from_plain(variables, stored.attrs)

@@ -15,7 +15,6 @@ import xarray as xr
 
 from batlab.errors import BatlabError
 from batlab.io import zarr_store
-from batlab.io._open import open as open_data
 from batlab.io.atomic import replacing
 from batlab.io.plain_form import VERSION, to_plain
 from batlab.scattering.lock import Lock
@@ -24,6 +23,7 @@ from batlab.scattering.work import Outcome
 # The job, the log of finished tasks, the lock. In the folder of an array, because Zarr warns of what it does not know
 # in that of a group.
 FOLDER = "intensity/.series"
+EAGER = 2**22  # bytes; larger variables of a whole store are lazy, together they would fill the memory
 CHECKED = 64  # of the last finished tasks that a new run reads back: a loss of power may have taken them
 
 
@@ -117,8 +117,9 @@ class Store:
             meta["attributes"]["batlab_schema"] = VERSION
             with replacing(self.path / "zarr.json", overwrite=True) as new:
                 new.write_text(json.dumps(meta), encoding="utf-8")
-        result = open_data(self.path)
+        result = zarr_store.read([self.path], EAGER)
         assert isinstance(result, xr.Dataset)
+        del result.attrs["batlab_schema"]
         return result
 
     def _make(self) -> None:

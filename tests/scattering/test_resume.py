@@ -82,6 +82,14 @@ def test_a_whole_store_is_returned_at_once(stacks, run, monkeypatch):
     stacks.assert_same_bits(first, integrate(run, stacks, store=run / "patterns.zarr"))
 
 
+def test_a_large_result_is_lazy(stacks, run, monkeypatch):
+    monkeypatch.setattr(store_module, "EAGER", 1000)
+    stored = schema.check(integrate(run, stacks, store=run / "patterns.zarr"))
+    assert stored.intensity.chunks[0] == (32, 32, 32, 32, 22)
+    assert stored.q.chunks is None
+    stacks.assert_same_bits(integrate(run, stacks), stored)
+
+
 def test_a_killed_run_goes_on_and_gives_the_same_bits(stacks, run):
     whole = integrate(run, stacks)
     process = start(run)
