@@ -41,6 +41,7 @@ DIMENSIONS: dict[str, str] = {
     "phase": "1",
     "component": "1",
     "peak": "1",
+    "pixel": "1",
     "event": "1",
     "size": "angstrom",
     "path": "1",
