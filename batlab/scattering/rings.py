@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from batlab._kernels.rings import rings
+from batlab.scattering.bins import BLOCK, PixelBins, PixelRuns
 from batlab.scattering.frames import overflow_in
+from batlab.scattering.plan import Plan
 
 MODELS = {None: 0, "poisson": 1, "azimuthal": 2, "hybrid": 3}
-BLOCK = 2048  # pixels in a block of runs
 DOUBTFUL = 0.1  # of the pixels left out as outliers
 
 
@@ -142,13 +143,8 @@ def check_clip(clip: Any, error_model: str | None) -> None:
         )
 
 
-def is_needed(error_model: str | None, clip: SigmaClip | Quantile | None) -> bool:
-    """Whether sums over single pixels are not enough; ``"hybrid"`` without `clip` is ``"poisson"``."""
-    return clip is not None or error_model == "azimuthal"
-
-
 def reduce_block(
-    plan: Any,
+    plan: Plan,
     pixels: np.ndarray,
     *,
     mask: np.ndarray | None,
@@ -210,30 +206,36 @@ def reduce_block(
     return parts | {"clipped": clipped.view(bool)} if marks else parts
 
 
-def warn_of_losses(n_pixels: np.ndarray, n_clipped: np.ndarray, clip: SigmaClip | Quantile | None) -> None:
-    """Warn where outliers are so many that they are the ring itself.
+def doubtful(parts: dict[str, np.ndarray], clip: SigmaClip | Quantile | None) -> dict[int, tuple[float, int]]:
+    """Return frame -> (part of its pixels left out, number of bins left empty) where `SigmaClip` took too much."""
+    if not isinstance(clip, SigmaClip):
+        return {}
+    n_pixels, n_clipped = parts["n_pixels"], parts["n_clipped"]
+    empty = ((n_pixels == 0) & (n_clipped > 0)).sum(axis=1)
+    share = n_clipped.sum(axis=1) / np.maximum((n_pixels + n_clipped).sum(axis=1), 1)
+    return {int(k): (float(share[k]), int(empty[k])) for k in np.flatnonzero((empty > 0) | (share > DOUBTFUL))}
+
+
+def warn_of_losses(found: dict[int, tuple[float, int]], n_frames: int, clip: SigmaClip | Quantile | None) -> None:
+    """Warn where outliers are so many that they are the ring itself; `found` is what `doubtful` returns.
 
     Warns
     -----
     UserWarning
         `SigmaClip` has left out all pixels of a bin, or more than a tenth of those of a frame.
     """
-    if not isinstance(clip, SigmaClip):
-        return
-    empty = (n_pixels == 0) & (n_clipped > 0)
-    share = n_clipped.sum(axis=1) / np.maximum((n_pixels + n_clipped).sum(axis=1), 1)
-    hit = np.flatnonzero(empty.any(axis=1) | (share > DOUBTFUL))
-    if hit.size:
+    if found:
+        shares, empty = zip(*found.values())
         warnings.warn(
-            f"{clip} has left out up to {100 * share.max():.0f} % of the pixels of a frame, and all pixels of "
-            f"{int(empty.sum())} bins ({hit.size} of {len(share)} frames, the first is {hit[0]}): rings that are "
+            f"{clip} has left out up to {100 * max(shares):.0f} % of the pixels of a frame, and all pixels of "
+            f"{sum(empty)} bins ({len(found)} of {n_frames} frames, the first is {min(found)}): rings that are "
             "textured, or wider than counting statistics; use error_model='azimuthal' or 'hybrid', or clip farther out",
             UserWarning,
             stacklevel=2,
         )
 
 
-def ring_order(plan: Any) -> RingOrder:
+def ring_order(plan: Plan) -> RingOrder:
     """Return the plan's pixels bin by bin; built at the first call, 4 bytes a pixel (8 a part where they are split)."""
     with _LOCK:
         key = id(plan.index)
@@ -243,10 +245,10 @@ def ring_order(plan: Any) -> RingOrder:
         return _ORDERS[key]
 
 
-def _bin_major(index: Any, n_bins: int, n_pixels: int) -> RingOrder:
+def _bin_major(index: PixelBins | PixelRuns, n_bins: int, n_pixels: int) -> RingOrder:
     from scipy.sparse import csr_matrix
 
-    if hasattr(index, "owner"):
+    if isinstance(index, PixelBins):
         bins = np.append(index.owner, n_bins)[index.bins]
         used = bins < n_bins
         ends = np.concatenate([[0], np.cumsum(used)])
@@ -263,11 +265,10 @@ def _bin_major(index: Any, n_bins: int, n_pixels: int) -> RingOrder:
         columns += np.arange(len(columns), dtype=np.int32)
         parts = index.weight
     by_bin = csr_matrix((parts, columns, ends), shape=(n_pixels, n_bins)).tocsc()
-    is_split = not hasattr(index, "owner")
     return RingOrder(
         by_bin.indptr.astype(np.int64),
         np.ascontiguousarray(by_bin.indices, dtype=np.uint32),
-        np.ascontiguousarray(by_bin.data, dtype=np.float32) if is_split else None,
+        np.ascontiguousarray(by_bin.data, dtype=np.float32) if isinstance(index, PixelRuns) else None,
     )
 
 

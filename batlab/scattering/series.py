@@ -21,6 +21,7 @@ from batlab.errors import DimensionError, choose
 from batlab.io.chunks import kept_open
 from batlab.scattering.frames import Stack
 from batlab.scattering.plan import DOUBTFUL
+from batlab.scattering.rings import doubtful, warn_of_losses
 from batlab.scattering.sources import Blocks, Frames, frames_of
 from batlab.scattering.work import Outcome, Task, Work, run_task, told_of
 
@@ -150,12 +151,17 @@ def _run(series: Series, sink: Any, size: int, on_error: str, client: Any) -> No
 
     todo = [rows for rows in _steps(len(series), size) if rows.start not in sink.finished]
     lost: dict[int, float] = {}
+    clipped: dict[int, tuple[float, int]] = {}
     whole = float(series.work.plan.n_pixels.sum())
     with _progress(len(series), len(series) - sum(rows.stop - rows.start for rows in todo)) as bar:
 
         def deliver(outcome: Outcome) -> None:
             sink.put(outcome)
-            shares = 1 - outcome.parts["n_pixels"].sum(axis=1, dtype=float) / whole
+            # What clipping leaves out is no loss of the frame's; where it is too much, that is another warning.
+            kept = outcome.parts["n_pixels"] + outcome.parts.get("n_clipped", 0)
+            shares = 1 - kept.sum(axis=1, dtype=float) / whole
+            found = doubtful(outcome.parts, series.work.clip)
+            clipped.update({frame + outcome.rows.start: told for frame, told in found.items()})
             for frame in np.flatnonzero(shares > DOUBTFUL) + outcome.rows.start:
                 if frame not in outcome.unread:
                     lost[int(frame)] = float(shares[frame - outcome.rows.start])
@@ -167,6 +173,7 @@ def _run(series: Series, sink: Any, size: int, on_error: str, client: Any) -> No
         else:
             run_on_cluster(helper, series, todo, on_error, deliver)
     _doubt(lost, len(series))
+    warn_of_losses(clipped, len(series), series.work.clip)
     unread = {frame: told for one in sink.finished.values() for frame, told in one.items()}
     if unread:
         warnings.warn(told_of(unread), UserWarning, stacklevel=2)

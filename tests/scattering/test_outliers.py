@@ -193,7 +193,7 @@ def test_a_store_keeps_what_was_clipped(tmp_path):
 @pytest.mark.parametrize("error_model", ["poisson", "azimuthal", "hybrid"])
 @pytest.mark.parametrize("n_azimuth", [None, 3])
 def test_the_diagonal_of_the_covariance_is_sigma(split, error_model, n_azimuth):
-    clean, _ = series(1)
+    clean = series()[0].isel(frame=[0]).copy(deep=True)
     clean["intensity"].values[0, :3] = 2**32 - 1
     hidden = np.zeros((1, *SHAPE), bool)
     hidden[0, 70:75] = True

@@ -1,9 +1,7 @@
 """Outliers, quantiles and scatter within rings: beside pyFAI, and on rings whose truth is known."""
 
 import pickle
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +9,13 @@ from pyFAI.detectors import Detector
 from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 from scipy.sparse import csr_matrix
 
+from batlab.scattering.bins import BLOCK, PixelBins, PixelRuns
+from batlab.scattering.plan import Plan
 from batlab.scattering.rings import (
-    BLOCK,
     Quantile,
     SigmaClip,
     check_clip,
-    is_needed,
+    doubtful,
     reduce_block,
     ring_order,
     warn_of_losses,
@@ -25,33 +24,15 @@ from batlab.scattering.rings import (
 SHAPE, N_BINS = (300, 260), 150
 
 
-@dataclass(frozen=True, eq=False)
-class Bins:
-    """Whole pixels: internal bin of each, and the bins that own the internal ones."""
-
-    bins: np.ndarray
-    owner: np.ndarray
+def plan_of(bins, owner, n_bins, weights):
+    """Return the plan of whole pixels: internal bin of each, and the bins that own the internal ones."""
+    return made(PixelBins(bins, owner), n_bins, weights)
 
 
-@dataclass(frozen=True, eq=False)
-class Runs:
-    """Split pixels: runs of neighbouring bins, block by block."""
-
-    first: np.ndarray
-    pixel: np.ndarray
-    length: np.ndarray
-    weight: np.ndarray
-    run_start: np.ndarray
-    entry_start: np.ndarray
-
-
-@dataclass(frozen=True)
-class Plan:
-    """As much of a plan as rings need."""
-
-    index: Any
-    n_bins: int
-    weights: np.ndarray
+def made(index, n_bins, weights):
+    powers = np.array([1, 1, 2][: len(weights)], np.uint8)
+    nothing = np.zeros(n_bins)
+    return Plan(np.arange(n_bins, dtype=float), None, n_bins, index, weights, powers, nothing[None], nothing, None)
 
 
 @cache
@@ -91,11 +72,11 @@ def plan_from(parts, weights):
     if (by_pixel.data == 1).all() and np.diff(by_pixel.indptr).max() == 1:
         bins = np.full(n_pixels, n_bins, np.uint16)
         bins[np.diff(by_pixel.indptr) > 0] = by_pixel.indices
-        return Plan(Bins(bins, np.arange(n_bins, dtype=np.int32)), n_bins, weights)
+        return plan_of(bins, np.arange(n_bins, dtype=np.int32), n_bins, weights)
     pixels = np.repeat(np.arange(n_pixels), np.diff(by_pixel.indptr))
     begins = np.flatnonzero(np.r_[True, (np.diff(pixels) != 0) | (np.diff(by_pixel.indices) != 1)])
     n_blocks = -(-n_pixels // BLOCK)
-    index = Runs(
+    index = PixelRuns(
         by_pixel.indices[begins].astype(np.uint32),
         (pixels[begins] % BLOCK).astype(np.uint16),
         np.diff(np.r_[begins, len(pixels)]).astype(np.uint16),
@@ -103,7 +84,7 @@ def plan_from(parts, weights):
         np.searchsorted(pixels[begins] // BLOCK, np.arange(n_blocks + 1)).astype(np.int64),
         np.searchsorted(pixels // BLOCK, np.arange(n_blocks + 1)).astype(np.int64),
     )
-    return Plan(index, n_bins, weights)
+    return made(index, n_bins, weights)
 
 
 def reduced(plan, frames, error_model="poisson", clip=None, **more):
@@ -288,7 +269,7 @@ def test_the_sigma_of_a_trimmed_mean(quantiles, too_large):
     random = np.random.default_rng(0)
     n_frames, n_pixels = 3000, 400
     frames = random.normal(500, 20, (n_frames, n_pixels))
-    plan = Plan(Bins(np.zeros(n_pixels, np.uint16), np.zeros(1, np.int32)), 1, np.ones((1, n_pixels), np.float32))
+    plan = plan_of(np.zeros(n_pixels, np.uint16), np.zeros(1, np.int32), 1, np.ones((1, n_pixels), np.float32))
     clip = Quantile(*quantiles)
     mean, sigma = averages(reduced(plan, frames, "azimuthal", clip))
     assert np.sqrt(np.mean(((mean - mean.mean()) / sigma) ** 2)) == pytest.approx(1, abs=0.1)
@@ -335,7 +316,7 @@ def test_masked_lost_and_infinite_pixels_do_not_count(split, clip, error_model):
 
 def test_empty_and_one_pixel_rings():
     bins = np.array([0, 2, 2, 2, 3, 3, 9], np.uint16)  # bin 1 has no pixel, 0 one, 4 belongs to none
-    plan = Plan(Bins(bins, np.arange(4, dtype=np.int32)), 4, np.full((1, 7), 0.5, np.float32))
+    plan = plan_of(bins, np.arange(4, dtype=np.int32), 4, np.full((1, 7), 0.5, np.float32))
     plan.index.bins[6] = 4
     frame = np.array([[7, 1, 2, 3, 5, 5, 1000]], np.int32)
     for clip in (None, SigmaClip(0.1), Quantile(), Quantile(0.5, 0.5)):
@@ -361,7 +342,7 @@ def test_dark_monitor_and_given_variance():
     _, parts, weights = asked("no", "poisson", image=image)
     dark = np.random.default_rng(1).uniform(1, 5, image.size).astype(np.float32)
     plan = plan_from(parts, weights)
-    with_dark = Plan(plan.index, plan.n_bins, np.stack([weights, dark, dark]))
+    with_dark = made(plan.index, plan.n_bins, np.stack([weights, dark, dark]))
     plain = reduced(plan, flat(image), clip=SigmaClip())
     darker = reduced(with_dark, flat(image + 0), clip=SigmaClip(1e3), monitor=np.array([2.0]))
     # Of the dark counts the signal loses what the variance gains.
@@ -380,7 +361,7 @@ def test_bins_shared_by_internal_ones_are_joined():
     random = np.random.default_rng(0)
     owner = np.repeat(np.arange(10), 3).astype(np.int32)
     internal = random.integers(0, 31, 5000)
-    plan = Plan(Bins(internal.astype(np.uint32), owner), 10, np.ones((1, 5000), np.float32))
+    plan = plan_of(internal.astype(np.uint32), owner, 10, np.ones((1, 5000), np.float32))
     order = ring_order(plan)
     for b in range(10):
         np.testing.assert_array_equal(
@@ -403,7 +384,7 @@ def test_the_order_holds_what_the_plan_holds(split):
 def test_the_order_is_forgotten_with_its_plan():
     from batlab.scattering import rings
 
-    plan = Plan(Bins(np.zeros(5, np.uint16), np.zeros(1, np.int32)), 1, np.ones((1, 5), np.float32))
+    plan = plan_of(np.zeros(5, np.uint16), np.zeros(1, np.int32), 1, np.ones((1, 5), np.float32))
     ring_order(plan)
     key, before = id(plan.index), len(rings._ORDERS)
     del plan
@@ -457,24 +438,20 @@ def test_a_median_has_no_scatter():
         check_clip(clip, model)
 
 
-def test_what_needs_whole_rings():
-    assert is_needed("azimuthal", None)
-    assert is_needed(None, Quantile())
-    assert not is_needed("hybrid", None)
-    assert not is_needed("poisson", None)
-
-
 def test_a_textured_ring_clipped_away_is_a_warning():
     frames = np.tile([[0, 1000]], (1, 500)).astype(np.uint16)
-    plan = Plan(Bins(np.zeros(1000, np.uint16), np.zeros(1, np.int32)), 1, np.ones((1, 1000), np.float32))
+    plan = plan_of(np.zeros(1000, np.uint16), np.zeros(1, np.int32), 1, np.ones((1, 1000), np.float32))
     clip = SigmaClip(5.0)
     lost = reduced(plan, frames, "poisson", clip)
     assert lost["n_pixels"] == 0
-    with pytest.warns(UserWarning, match=r"up to 100 % of the pixels of a frame, and all pixels of 1 bins"):
-        warn_of_losses(lost["n_pixels"], lost["n_clipped"], clip)
+    found = doubtful(lost, clip)
+    assert found == {0: (1.0, 1)}
+    with pytest.warns(UserWarning, match=r"up to 100 % of the pixels of a frame, and all pixels of 1 bins \(1 of 7"):
+        warn_of_losses(found, 7, clip)
     kept = reduced(plan, frames, "azimuthal", clip)
     assert kept["n_pixels"] == 1000
-    warn_of_losses(kept["n_pixels"], kept["n_clipped"], clip)
+    assert not doubtful(kept, clip)
+    assert not doubtful(reduced(plan, frames, "poisson", Quantile()), Quantile())
 
 
 def test_clips_are_plain_values():
