@@ -173,7 +173,7 @@ def _blank(work: Work, task: Task, outcome: Outcome) -> None:
     for name, dtype in work.template(task.frames.dtype).items():
         if name not in outcome.parts:
             outcome.parts[name] = np.zeros((len(task.frames), work.plan.n_bins), dtype)
-        outcome.parts[name][lost] = 0 if name == "n_pixels" else np.nan
+        outcome.parts[name][lost] = 0 if name.startswith("n_") else np.nan
 
 
 def told_of(unread: dict[int, str]) -> str:

@@ -19,6 +19,7 @@ class ClusterError(BatlabError, RuntimeError):
     """The workers cannot do the job: another version of batlab, or a task that its workers do not survive."""
 
 
+FRAMES = ("frames", "mask", "variance")  # of a task
 LENT = "lent by the cluster"  # stands in a graph for a value that dask.distributed brings
 _works: dict[str, Work] = {}  # of this process, by the name of the run
 
@@ -47,9 +48,9 @@ class PlanOnWorker(WorkerPlugin):
 
 def without_futures(task: Task) -> tuple[Task, list[Any]]:
     """Return the task with results of the cluster (after ``persist``) taken out, and these."""
-    frames, found = _taken_out(task.frames)
-    mask, others = _taken_out(task.mask)
-    return replace(task, frames=frames, mask=mask), found + others
+    taken = {name: _taken_out(getattr(task, name)) for name in FRAMES}
+    lent = [future for _, futures in taken.values() for future in futures]
+    return replace(task, **{name: rest for name, (rest, _) in taken.items()}), lent
 
 
 def run_on_worker(name: str, task: Task, on_error: str, lent: list[Any]) -> Outcome:
@@ -57,8 +58,8 @@ def run_on_worker(name: str, task: Task, on_error: str, lent: list[Any]) -> Outc
     if name not in _works:
         raise ClusterError(f"this worker was not given the plan of {name}; its log says why (another batlab, perhaps)")
     values = iter(lent)
-    task = replace(task, frames=_put_back(task.frames, values), mask=_put_back(task.mask, values))
-    return run_task(_works[name], task, on_error=on_error)
+    whole = replace(task, **{name: _put_back(getattr(task, name), values) for name in FRAMES})
+    return run_task(_works[name], whole, on_error=on_error)
 
 
 def _taken_out(frames: Any) -> tuple[Any, list[Any]]:

@@ -10,6 +10,7 @@ import xarray as xr
 import batlab as bl
 from batlab import scattering, schema
 from batlab.errors import ReadError
+from batlab.scattering.rings import SigmaClip
 
 
 def integrate(frames, stacks, **keywords):
@@ -57,6 +58,35 @@ def test_masks_and_monitor_of_each_frame_go_with_their_frames(stacks):
     stacks.assert_same_bits(held, integrate(lazy, stacks, mask=lazy_mask, monitor=monitor))
     alone = integrate(as_frames(data[60:61]), stacks, mask=mask[60], monitor=monitor[60])
     np.testing.assert_array_equal(held.intensity[60], alone.intensity[0])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"n_azimuth": 12},
+        {"split": "bbox"},
+        {"split": "full", "n_azimuth": 4, "monitor": np.arange(1.0, 71)},
+        {"error_model": "azimuthal"},
+        {"clip": SigmaClip(4.0)},
+        {"error_model": None},
+        {"dark": np.full((64, 80), 0.5)},
+        {"variance": np.full((64, 80), 2.5)},
+        {"variance": np.random.default_rng(3).uniform(1, 9, (70, 64, 80))},
+    ],
+    ids=lambda settings: " ".join(settings),
+)
+@pytest.mark.filterwarnings("ignore:.*SigmaClip.* has left out")
+def test_every_way_of_reducing_goes_through_store_and_tasks(stacks, tmp_path, settings):
+    data = stacks.counts(70)
+    held = schema.check(integrate(as_frames(data), stacks, **settings))
+    path = stacks.write_series(tmp_path, data, per_file=40)
+    for frames in (bl.open(path), as_frames(da.from_array(data, chunks=(3, -1, -1)))):
+        stored = integrate(frames, stacks, store=tmp_path / f"{len(list(tmp_path.iterdir()))}.zarr", **settings)
+        stacks.assert_same_bits(held.drop_vars("frame"), schema.check(stored).drop_vars("frame"))
+    one = {name: value[45:46] if np.ndim(value) in (1, 3) else value for name, value in settings.items()}
+    alone = integrate(as_frames(data[45:46]), stacks, **one)
+    for name in ("intensity", "signal", "normalization", "n_pixels"):
+        np.testing.assert_array_equal(held[name][45], alone[name][0])
 
 
 def test_a_damaged_chunk_names_file_and_frame(stacks, run):
