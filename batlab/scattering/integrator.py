@@ -181,13 +181,15 @@ def integrate(
         Whether to correct for pixels seen at an angle, relative to normal incidence.
     error_model
         ``"poisson"``: a pixel of N counts has the variance max(N, 1), as in pyFAI. ``"azimuthal"``: from the scatter
-        around the ring. ``"hybrid"``: outliers by that scatter, uncertainty by the counts. None: no uncertainty.
+        around the ring, NaN in a bin of one pixel. ``"hybrid"``: outliers by that scatter, uncertainty by the counts.
+        None: no uncertainty.
     split
         ``"no"``: a pixel belongs whole to the bin of its centre. ``"bbox"``: it is shared out over the bins that the
         box around its corners covers; ``"full"``: by the area of the polygon of its corners. Splitting smooths curves
         of few pixels a bin, and makes neighbouring bins share noise: see ``sigma_inflation``.
     clip
-        `SigmaClip` or `Quantile`: leaves out outliers of a ring, such as spots of single crystals and cosmic rays.
+        `SigmaClip` or `Quantile`: leaves out outliers of a ring, such as spots of single crystals and cosmic rays; in
+        each bin for itself. ``n_clipped`` says how many, `clipped_pixels` and `clipped_mask` which.
     q_range
         Lowest and highest q [1/angstrom], for 2θ too. A split pixel that reaches into the range counts whole.
     azimuth_range
@@ -229,14 +231,17 @@ def integrate(
     Warns
     -----
     UserWarning
-        More than 40 % of the pixels are masked, always or in some frames; frames could not be read; a monitor is not
-        positive; an old ``.poni`` does not state the orientation.
+        More than 40 % of the pixels are masked, always or in some frames; clipping leaves out more than 10 % of a frame
+        or a whole ring; frames could not be read; a monitor is not positive; an old ``.poni`` does not state the
+        orientation.
 
     Notes
     -----
-    Bins, result and σ are those of pyFAI's method of the same `split` in Cython [1]_ within 1e-6, with two exceptions.
-    A pixel outside a given range never counts (pyFAI puts those less than one bin below it into the first bin, if it is
-    not split or by its box), and a sector may cross ±180 degree. Curves of different `split` differ by up to 10 %.
+    Bins, result and σ are those of pyFAI's method of the same `split` in Cython [1]_ within 1e-6, with three
+    exceptions. A pixel outside a given range never counts (pyFAI puts those less than one bin below it into the first
+    bin, if it is not split or by its box). A sector may cross ±180 degree. The scatter around a ring is that about its
+    mean; pyFAI adds it up pixel by pixel, which depends on their order where weights differ (σ off by up to 0.2 %
+    without splitting, 1.4 % with it, 5 % in small bins of cakes). Curves of different `split` differ by up to 10 %.
 
     References
     ----------
