@@ -31,6 +31,7 @@ VENDOR = Path("batlab/_kernels/vendor")
 # The modules that decode chunks are linked with LZ4 and bitshuffle.
 DECODERS = {"decode", "azimuthal_chunks"}
 DECODER_SOURCES = [str(VENDOR / name) for name in ("lz4_build.c", "unshuffle_portable.c", "unshuffle_avx2.c")]
+EXACT = {name: ["-ffp-contract=off"] for name in ("azimuthal", "azimuthal_split", "azimuthal_chunks")}
 HEADERS = [str(path) for path in sorted(Path("batlab/_kernels").glob("*.h"))]
 VENDORED = [str(path) for path in sorted([*VENDOR.glob("*.h"), *VENDOR.glob("*/*.[ch]")])]
 
@@ -41,7 +42,8 @@ extensions = [
         include_dirs=["batlab/_kernels"],
         depends=[*HEADERS, *(VENDORED if path.stem in DECODERS else [])],
         # No -march, no -ffast-math: a wheel runs on any x86-64 or arm64, and NaN stays NaN.
-        extra_compile_args=["-O3", "-fno-math-errno", *OPENMP],
+        # No fused multiply-add either: sums have the same bits whatever instructions a machine has.
+        extra_compile_args=["-O3", "-fno-math-errno", *EXACT.get(path.stem, []), *OPENMP],
         extra_link_args=OPENMP,
     )
     for path in sorted(Path("batlab/_kernels").glob("*.pyx"))

@@ -12,23 +12,25 @@ import numpy as np
 cdef extern from "azimuthal.h" nogil:
     enum:
         BIN_GROUP
+    ctypedef struct pix_kind:
+        int type
+        int has_narrow_overflow
+        const void *overflow
+        Py_ssize_t n_overflow
     ctypedef struct bin_task:
         Py_ssize_t n_frames
         Py_ssize_t n_pixels
         Py_ssize_t n_internal
         Py_ssize_t n_bins
         Py_ssize_t n_weights
-        Py_ssize_t n_overflow
+        pix_kind kind
         const void *pixels
         const uint8_t *mask
         const void *bins
         Py_ssize_t index_size
         const int32_t *owner
         const float *weights
-        const void *overflow
-        int type
         int of_variance
-        int has_narrow_overflow
         uint32_t *words
         uint64_t *wide_words
         double *sums
@@ -71,7 +73,7 @@ cdef int check(Py_ssize_t n_frames, Py_ssize_t n_pixels, Py_ssize_t n_indexed, c
 
 
 cdef int code(pixel_t example) noexcept nogil:
-    """Return the number of the type in binning.h."""
+    """Return the number of the type in pixels.h."""
     if pixel_t is uint8_t:
         return 0
     elif pixel_t is uint16_t:
@@ -104,13 +106,13 @@ def azimuthal(const pixel_t[:, ::1] frames not None, const index_t[::1] bins not
     cdef double[:, ::1] signal = signal_array, variance = variance_array, skipped = skipped_array
     cdef double[:, :, ::1] skipped_weights = skipped_weights_array
     task.n_frames, task.n_pixels, task.n_internal, task.n_bins = n_frames, n_pixels, owner.shape[0], n_bins
-    task.n_weights, task.n_overflow = weights.shape[0], overflow.shape[0]
+    task.n_weights, task.kind.n_overflow = weights.shape[0], overflow.shape[0]
     task.pixels, task.bins, task.owner = &frames[0, 0], &bins[0], &owner[0]
     task.mask = NULL if mask is None else &mask[0, 0]
-    task.index_size, task.type, task.of_variance = sizeof(index_t), code[pixel_t](0), of_variance
+    task.index_size, task.kind.type, task.of_variance = sizeof(index_t), code[pixel_t](0), of_variance
     task.weights = NULL if task.n_weights == 0 else &weights[0, 0]
-    task.overflow = NULL if task.n_overflow == 0 else &overflow[0]
-    task.has_narrow_overflow = any(0 <= value < 256 for value in np.asarray(overflow))
+    task.kind.overflow = NULL if task.kind.n_overflow == 0 else &overflow[0]
+    task.kind.has_narrow_overflow = any(0 <= value < 256 for value in np.asarray(overflow))
     task.signal, task.variance, task.skipped = &signal[0, 0], &variance[0, 0], &skipped[0, 0]
     task.skipped_weights = NULL if task.n_weights == 0 else &skipped_weights[0, 0, 0]
     # Frames are shared out evenly; whatever the groups, the sums have the same bits.

@@ -8,28 +8,25 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include "clones.h"
+#include "pixels.h"
 
-#define BIN_BLOCK 2048 /* pixels; the eight narrow rows of a block and their index fit a first-level cache */
+#define BIN_BLOCK PIX_BLOCK /* the eight narrow rows of a block and their index fit a first-level cache */
 #define BIN_TILE 256   /* pixels spread into words at a time */
 #define BIN_GROUP 8    /* frames */
-#define BIN_MOST 4095  /* pixels an internal bin */
 #define BIN_ZERO 20    /* 4095 * 255 < 2^20 */
 #define BIN_ZERO_WIDE 48
 #define BIN_FEW 16384  /* internal bins: below, neighbouring pixels get words of their own and need not wait */
 
-enum { BIN_U1, BIN_U2, BIN_U4, BIN_I2, BIN_I4, BIN_F4, BIN_F8 };
-
 typedef struct {
-    ptrdiff_t n_frames, n_pixels, n_internal, n_bins, n_weights, n_overflow;
+    ptrdiff_t n_frames, n_pixels, n_internal, n_bins, n_weights;
+    pix_kind kind;
     const void *pixels;   /* (frame, pixel) */
     const uint8_t *mask;  /* (frame, pixel) or NULL */
     const void *bins;     /* (pixel,) of index_size bytes */
     ptrdiff_t index_size;
     const int32_t *owner; /* (n_internal,) */
     const float *weights; /* (weight, pixel) */
-    const void *overflow;
-    int type, of_variance, has_narrow_overflow; /* the last: an overflow value of 0 to 255 */
+    int of_variance;
     uint32_t *words;      /* (copy, internal bin and the spare one, 8): zero before and after a group */
     uint64_t *wide_words; /* likewise */
     double *sums;         /* (internal bin and the spare one, 8): of floats */
@@ -38,7 +35,8 @@ typedef struct {
 
 typedef struct {
     uint32_t offset[BIN_BLOCK]; /* of the words of a pixel's bin */
-    union { uint8_t of1[BIN_BLOCK]; uint16_t of2[BIN_BLOCK]; uint32_t of4[BIN_BLOCK]; } keep; /* all bits: in use */
+    pix_keep keep;
+    pix_special special; /* of one frame */
     uint8_t narrow[BIN_GROUP][BIN_BLOCK];
     uint8_t mixed[BIN_BLOCK * BIN_GROUP]; /* (pixel, frame) */
     uint32_t wide[BIN_GROUP][BIN_BLOCK];
@@ -75,35 +73,68 @@ BIN_INDEX(bin_index_2, uint16_t)
 BIN_INDEX(bin_index_4, uint32_t)
 
 static int bin_load_index(const bin_task *t, ptrdiff_t first, ptrdiff_t n, bin_block *b) {
-    static const ptrdiff_t item[] = {1, 2, 4, 2, 4, 4, 4};
     uint32_t spare = (uint32_t)t->n_internal;
-    if (t->index_size == 2) return bin_index_2((const uint16_t *)t->bins + first, n, spare, b, item[t->type]);
-    return bin_index_4((const uint32_t *)t->bins + first, n, spare, b, item[t->type]);
+    ptrdiff_t item = pix_item[t->kind.type];
+    if (t->index_size == 2) return bin_index_2((const uint16_t *)t->bins + first, n, spare, b, item);
+    return bin_index_4((const uint32_t *)t->bins + first, n, spare, b, item);
 }
 
-/* A pixel that counts nothing in this frame. Its value stands as 0, whose variance of one is taken back. */
-static void bin_leave_out(const bin_task *t, bin_block *b, ptrdiff_t frame, ptrdiff_t pixel, ptrdiff_t in_block) {
-    ptrdiff_t at = frame * t->n_bins + t->owner[b->offset[in_block] / BIN_GROUP], k;
-    t->skipped[at] += 1;
-    for (k = 0; k < t->n_weights; k++)
-        t->skipped_weights[at + (frame * (t->n_weights - 1) + k) * t->n_bins] += t->weights[k * t->n_pixels + pixel];
-    if (t->type < BIN_F4) {
-        t->variance[at] -= !t->of_variance;
-        b->is_corrected[frame] = 1;
+/* What the lost pixels of a frame would have weighed. */
+static void bin_leave_out(const bin_task *t, const bin_block *b, ptrdiff_t f, ptrdiff_t first) {
+    for (ptrdiff_t j = 0; j < b->special.n_lost; j++) {
+        ptrdiff_t i = b->special.lost[j], bin = t->owner[b->offset[i] / BIN_GROUP];
+        t->skipped[f * t->n_bins + bin] += 1;
+        for (ptrdiff_t k = 0; k < t->n_weights; k++)
+            t->skipped_weights[(f * t->n_weights + k) * t->n_bins + bin] += t->weights[k * t->n_pixels + first + i];
     }
 }
 
-/* A negative count: signal as it is, variance of one; the 0 in its place has given the variance. */
-static void bin_add_negative(const bin_task *t, bin_block *b, ptrdiff_t frame, ptrdiff_t in_block, double value) {
-    ptrdiff_t at = frame * t->n_bins + t->owner[b->offset[in_block] / BIN_GROUP];
-    t->signal[at] += value;
-    if (t->of_variance) t->variance[at] += value;
-    b->is_corrected[frame] = 1;
+/* Special pixels stand as 0 in a row, which gives them a variance of one; put right what that makes wrong. */
+static void bin_correct(const bin_task *t, bin_block *b, ptrdiff_t f, const void *v) {
+    const pix_special *s = &b->special;
+    for (ptrdiff_t j = 0; j < s->n_lost; j++) {
+        b->wide[f][s->lost[j]] = 0;
+        t->variance[f * t->n_bins + t->owner[b->offset[s->lost[j]] / BIN_GROUP]] -= !t->of_variance;
+    }
+    for (ptrdiff_t j = 0; j < s->n_negative; j++) {
+        ptrdiff_t i = s->negative[j], at = f * t->n_bins + t->owner[b->offset[i] / BIN_GROUP];
+        double value = t->kind.type == PIX_I2 ? ((const int16_t *)v)[i] : ((const int32_t *)v)[i];
+        b->wide[f][i] = 0;
+        t->signal[at] += value;
+        if (t->of_variance) t->variance[at] += value;
+    }
+    b->is_corrected[f] = 1;
 }
 
-BATLAB_CLONES static void bin_mix(const uint8_t (*restrict rows)[BIN_BLOCK], uint8_t *restrict mixed, ptrdiff_t n) {
-    for (ptrdiff_t i = 0; i < n; i++)
-        for (int k = 0; k < BIN_GROUP; k++) mixed[BIN_GROUP * i + k] = rows[k][i];
+BATLAB_CLONES static int bin_renarrow(const uint32_t *restrict wide, ptrdiff_t n, uint8_t *restrict narrow) {
+    uint32_t seen = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        seen |= wide[i];
+        narrow[i] = (uint8_t)wide[i];
+    }
+    return seen <= 255;
+}
+
+/* Row of one frame from the pixels `v` of this block: bytes where all counts are 0 to 255, else 32-bit words. */
+static void bin_load_row(const bin_task *t, bin_block *b, ptrdiff_t f, ptrdiff_t first, ptrdiff_t n, const void *v) {
+    const uint8_t *mask = t->mask ? t->mask + f * t->n_pixels + first : NULL;
+    ptrdiff_t i;
+    b->is_narrow[f] = pix_narrow(&t->kind, v, &b->keep, n, b->narrow[f]);
+    if (!b->is_narrow[f] || mask || t->kind.has_narrow_overflow) {
+        int is_special = pix_sift(&t->kind, v, &b->keep, mask, n, &b->special);
+        if (!b->is_narrow[f] || is_special) {
+            pix_widen(&t->kind, v, &b->keep, n, b->wide[f]);
+            if (is_special) {
+                bin_leave_out(t, b, f, first);
+                bin_correct(t, b, f, v);
+                b->is_narrow[f] = bin_renarrow(b->wide[f], n, b->narrow[f]);
+            }
+        }
+    }
+    for (i = n; i & (BIN_GROUP - 1); i++) {
+        b->narrow[f][i] = 0;
+        b->wide[f][i] = 0;
+    }
 }
 
 BATLAB_CLONES static void bin_spread(const uint8_t *restrict mixed, uint32_t *restrict words, ptrdiff_t n) {
@@ -156,7 +187,7 @@ static void bin_add_block(const bin_task *t, bin_block *b, ptrdiff_t n) {
     b->has_wide_words |= !is_narrow;
     if (is_narrow && t->n_frames == 1) bin_add_single(b->narrow[0], b->offset, t->words, n);
     else if (is_narrow) {
-        bin_mix((const uint8_t(*)[BIN_BLOCK])b->narrow, b->mixed, n);
+        pix_mix((const uint8_t(*)[PIX_BLOCK])b->narrow, 0, n, b->mixed);
         for (q = 0; q < n; q += BIN_TILE) {
             ptrdiff_t m = n - q < BIN_TILE ? n - q : BIN_TILE;
             bin_spread(b->mixed + BIN_GROUP * q, b->spread, BIN_GROUP * m);

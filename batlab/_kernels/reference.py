@@ -85,7 +85,81 @@ def azimuthal(
     return signal, variance, skipped, skipped_weights
 
 
-__all__ += ["azimuthal"]
+def azimuthal_split(
+    frames: np.ndarray,
+    first: np.ndarray,
+    pixel: np.ndarray,
+    length: np.ndarray,
+    weight: np.ndarray,
+    run_start: np.ndarray,
+    entry_start: np.ndarray,
+    n_bins: int,
+    weights: np.ndarray,
+    powers: np.ndarray,
+    mask: np.ndarray | None,
+    overflow: np.ndarray,
+    of_variance: bool = False,
+    n_threads: int = 1,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Sum pixels over the bins that share them; what is not named here is as in `azimuthal`.
+
+    Parameters
+    ----------
+    first, pixel, length
+        (run,) uint32, uint16, uint16: bins ``first`` to below ``first + length`` have a share in a pixel, whose number
+        counts from the beginning of its block of 2048. Runs stand in the order of their pixels; a pixel without a run
+        is never used, one with several has a share in more than one range of bins.
+    weight
+        (entry,) float32: the shares w, run by run.
+    run_start, entry_start
+        (block + 1,) int64: where the runs and the entries of a block begin.
+    powers
+        (weight,) uint8: 1, or 2 for a row of `weights` that is summed with w^2.
+
+    Returns
+    -------
+    ``signal`` sum of w v, ``variance`` sum of w^2 max(v, 1) (w^2 v with `of_variance`), ``skipped`` sum of w over the
+    pixels skipped, ``skipped_weights`` their w^power weight.
+
+    Raises
+    ------
+    ValueError
+        Shapes disagree, or a run leaves its block, the bins or the entries.
+    """
+    shape, n_blocks = frames.shape, -(-frames.shape[1] // 2048)
+    if weights.shape[1:] != shape[1:] or len(weights) != len(powers) or min(n_bins, n_threads) < 1:
+        raise ValueError(f"frames {shape}, weights {weights.shape}, powers {powers.shape}, n_bins {n_bins}")
+    if not len(first) == len(pixel) == len(length) or (mask is not None and mask.shape != shape):
+        raise ValueError("first, pixel and length must have one length, mask the shape of frames")
+    for starts, size in ((run_start, len(first)), (entry_start, len(weight))):
+        if len(starts) != n_blocks + 1 or starts[0] != 0 or starts[-1] != size or (np.diff(starts) < 0).any():
+            raise ValueError(f"starts of blocks must rise from 0 to {size}")
+    ends = np.concatenate([[0], np.cumsum(length, dtype=np.int64)])
+    of_run = np.repeat(np.arange(n_blocks), np.diff(run_start)) * 2048 + pixel
+    if (ends[run_start] != entry_start).any() or (np.diff(of_run) < 0).any() or (pixel >= 2048).any():
+        raise ValueError("runs must fit their blocks, with pixels in order")
+    if (of_run >= shape[1]).any() or (first.astype(np.int64) + length > n_bins).any():
+        raise ValueError("runs must stay inside the pixels and the bins")
+    at = np.repeat(of_run, length)
+    number = np.repeat(first.astype(np.int64) - ends[:-1], length) + np.arange(len(weight))
+    share, rows = weight.astype(float), len(frames)
+    signal, variance, skipped = (np.zeros((rows, n_bins)) for _ in range(3))
+    skipped_weights = np.zeros((rows, len(weights), n_bins))
+    for row, pixels in enumerate(frames):
+        left_out = np.isin(pixels, overflow) | ~np.isfinite(pixels)
+        if mask is not None:
+            left_out = left_out | (mask[row] != 0)
+        counts = np.where(left_out, 0, pixels).astype(float)
+        squares = counts if of_variance else np.where(left_out, 0, np.maximum(counts, 1))
+        signal[row] = np.bincount(number, share * counts[at], n_bins)
+        variance[row] = np.bincount(number, share**2 * squares[at], n_bins)
+        skipped[row] = np.bincount(number, share * left_out[at], n_bins)
+        for k, power in enumerate(powers):
+            skipped_weights[row, k] = np.bincount(number, share**power * (weights[k] * left_out)[at], n_bins)
+    return signal, variance, skipped, skipped_weights
+
+
+__all__ += ["azimuthal", "azimuthal_split"]
 
 # Rings whose pixels must be seen together
 
