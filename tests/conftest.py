@@ -6,6 +6,9 @@ import pytest
 
 from batlab.errors import DatasetUnavailableError
 
+# Plans that tests make are not kept in the user's cache.
+os.environ.setdefault("BATLAB_CACHE", "off")
+
 
 def _skip_or_fail(error: DatasetUnavailableError) -> None:
     if os.environ.get("CI"):

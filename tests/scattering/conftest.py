@@ -1,6 +1,9 @@
 """Small stacks of frames in files, as an Eiger writes them, and the geometry that goes with them."""
 
+import importlib.util
 import pickle
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
@@ -9,6 +12,11 @@ import numpy as np
 import pytest
 
 from batlab.io import Geometry
+
+# Larger scenes and pyFAI beside them, imported by the tests as `scattering_scenes`.
+_spec = importlib.util.spec_from_file_location("scattering_scenes", Path(__file__).with_name("scenes.py"))
+sys.modules["scattering_scenes"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(sys.modules["scattering_scenes"])
 
 SHAPE = (64, 80)
 CONFIG = '{"pixel1": 1e-4, "pixel2": 1e-4, "max_shape": [64, 80]}'
