@@ -195,7 +195,8 @@ def reduce_block(
         pixels, order.start, order.pixel, order.coefficient, plan.weights, given, hidden, values,
         MODELS[error_model], kind, low, high, rounds, marks, n_threads,
     )  # fmt: skip
-    signal, square, normalization, n_pixels, n_clipped = np.moveaxis(sums, 1, 0)
+    signal, square, normalization, *counts = np.moveaxis(sums, 1, 0)
+    n_pixels, n_clipped = counts if plan.is_split else (count.astype(np.int32) for count in counts)
     parts = {
         "signal": signal,
         "variance": square,

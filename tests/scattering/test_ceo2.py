@@ -119,7 +119,7 @@ def test_the_pilatus_image_equals_pyfai_in_every_bin(image, poni):
 
 @pytest.mark.parametrize("error_model", ["poisson", "hybrid", "azimuthal"])
 def test_the_clipped_pilatus_image_equals_pyfai(image, poni, error_model):
-    # Without a range pyFAI's sparse matrix begins at the first pixel in use, its histogram and batlab at the first of all.
+    # Without a range pyFAI's sparse matrix begins at the first pixel in use, batlab at the first of all.
     geometry, span = io.open(poni, orientation=2), (0.5, 6.0)
     clip = scattering.SigmaClip(5.0)
     plan = scattering.Integrator(geometry, n_bins=N_BINS, q_range=span, error_model=error_model, clip=clip)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from batlab import scattering
+from batlab import io, scattering
 from batlab.errors import DimensionError
 from batlab.io import Geometry
 from batlab.scattering import Integrator, Quantile, SigmaClip, clipped_mask, clipped_pixels, covariance, integrate
@@ -200,6 +200,26 @@ def test_a_store_keeps_what_was_clipped(tmp_path):
     wish = {"n_bins": 20, "clip": SigmaClip(6.0)}
     kept = integrate(spotted, GEOMETRY, store=tmp_path / "patterns.zarr", **wish)
     np.testing.assert_array_equal(kept["n_clipped"], integrate(spotted, GEOMETRY, **wish)["n_clipped"])
+
+
+@pytest.mark.parametrize("error_model", ["azimuthal", "poisson"])
+@pytest.mark.parametrize("clip", [SigmaClip(4.0), Quantile(0.2, 0.8), None])
+def test_compressed_frames_are_clipped_alike(run, stacks, clip, error_model):
+    in_files = io.open(run / "run_master.h5")
+    wish = {"n_bins": 40, "clip": clip, "error_model": error_model}
+    stacks.assert_same_bits(
+        integrate(in_files, stacks.GEOMETRY, **wish), integrate(in_files.compute(), stacks.GEOMETRY, **wish)
+    )
+
+
+def test_an_unread_frame_has_no_outliers(run, stacks):
+    stacks.damage(run / "run_data_000001.h5", 3)
+    plan = Integrator(stacks.GEOMETRY, n_bins=40, clip=SigmaClip(4.0), error_model="azimuthal")
+    with pytest.warns(UserWarning, match="1 frame could not be read"):
+        patterns = plan(io.open(run / "run_master.h5"), on_error="nan")
+    assert patterns["n_clipped"].dtype == patterns["n_pixels"].dtype == np.int32
+    assert not patterns["n_clipped"][3].any()
+    assert patterns["intensity"][3].isnull().all()
 
 
 # Covariance
