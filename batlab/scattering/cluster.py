@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from itertools import islice
+from time import sleep
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -52,12 +53,25 @@ def run_on_cluster(
     if not todo:
         return
     name = f"batlab-{uuid4().hex}"
-    client.register_plugin(PlanOnWorker(name, series.work), name=name)
+    plugin = PlanOnWorker(name, series.work)
+    _despite_deaths(lambda: client.register_plugin(plugin, name=name))
     try:
         _hand_out(client, name, series, todo, on_error, deliver)
     finally:
         if client.status == "running":
-            client.unregister_worker_plugin(name)
+            _despite_deaths(lambda: client.unregister_worker_plugin(name))
+
+
+def _despite_deaths(tell: Callable[[], Any]) -> None:
+    """Tell all workers something; where one dies meanwhile, tell them once more: who comes later knows already."""
+    for pause in (0.1, 0.5, 2.0, 5.0):
+        try:
+            tell()
+        except OSError:
+            sleep(pause)
+        else:
+            return
+    tell()
 
 
 def _hand_out(
