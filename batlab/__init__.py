@@ -14,7 +14,7 @@ _MODULES = frozenset(
         "scattering", "schema", "simulate", "threads", "xrd",
     }
 )  # fmt: skip
-_NAMES = {"open": "io", "save": "io"}
+_NAMES = {"follow": "scattering", "open": "io", "save": "io"}
 
 __all__ = sorted(_MODULES | _NAMES.keys() | {"__version__"})  # noqa: PLE0605
 

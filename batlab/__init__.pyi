@@ -15,5 +15,6 @@ from . import threads as threads
 from . import xrd as xrd
 from .io import open as open
 from .io import save as save
+from .scattering import follow as follow
 
 __version__: str

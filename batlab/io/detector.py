@@ -58,7 +58,7 @@ class Stack:
 
 def has_frames(contents: Contents, path: str | None) -> bool:
     """Whether the file seems to hold detector frames."""
-    return bool(path) or bool(_candidates(contents)) or bool(_eiger_groups(contents))
+    return bool(path) or bool(_candidates(contents)) or bool(eiger_groups(contents))
 
 
 def read_stack(surveys: Sequence[Contents], path: str | None, mask_bits: int) -> Stack:
@@ -72,7 +72,7 @@ def read_stack(surveys: Sequence[Contents], path: str | None, mask_bits: int) ->
     pieces: list[Piece] = []
     facts: Facts | None = None
     for contents in surveys:
-        chosen, gaps = _choose(contents, path)
+        chosen, gaps = choose_frames(contents, path)
         if facts is None:
             facts = facts_of(contents, chosen[0] if chosen else None, mask_bits)
         pieces += _in_order(contents, chosen, gaps, sum(piece.n for piece in pieces))
@@ -129,7 +129,7 @@ def _ranges(numbers: list[int]) -> str:
     return ", ".join(runs[:10]) + (f", … {len(runs) - 10} runs more" if len(runs) > 10 else "")
 
 
-def _choose(contents: Contents, path: str | None) -> tuple[list[Found], dict[str, ReadError]]:
+def choose_frames(contents: Contents, path: str | None) -> tuple[list[Found], dict[str, ReadError]]:
     """Return the arrays that hold the frames, and the links to more of them that lead nowhere."""
     name = contents.path.name
     if path is not None:
@@ -142,7 +142,7 @@ def _choose(contents: Contents, path: str | None) -> tuple[list[Found], dict[str
             raise ReadError(f"{name}: has no {path}; it holds {_list(contents.arrays)}")
         groups = [path]
     else:
-        groups = _eiger_groups(contents)
+        groups = eiger_groups(contents)
     for group in groups:
         chosen, gaps = _eiger(contents, group)
         unsafe = [error for error in gaps.values() if isinstance(error, UnsafePathError)]
@@ -156,7 +156,8 @@ def _choose(contents: Contents, path: str | None) -> tuple[list[Found], dict[str
     return [_only(contents, candidates)], {}
 
 
-def _eiger_groups(contents: Contents) -> list[str]:
+def eiger_groups(contents: Contents) -> list[str]:
+    """Return the groups that hold, or link to, ``data_000001`` and so on."""
     names = [*contents.arrays, *contents.broken]
     return list(dict.fromkeys(name.rpartition("/")[0] for name in names if EIGER.match(name.rpartition("/")[2])))
 

@@ -98,7 +98,7 @@ def _whole_images(paths: list[Path]) -> tuple[list[tuple[Path, int, int]], list[
     for path in paths:
         start = len(whole) + len(lost)
         try:
-            n = _n_frames(path)
+            n = n_frames(path)
         except ReadError as error:
             if len(paths) == 1:
                 raise
@@ -129,8 +129,7 @@ class Image:
 
     def load(self) -> np.ndarray:
         """Return the pixels, or raise ReadError."""
-        with _opened(self.path) as image:
-            data = np.asarray(image.get_frame(self.number).data if self.number else image.data)
+        data = load_frame(self.path, self.number)
         if data.shape != self.shape or data.dtype != self.dtype:
             raise ReadError(
                 f"{self.path.name}: is {data.shape} {data.dtype}, the series began with {self.shape} {self.dtype}; "
@@ -147,6 +146,12 @@ class Image:
         name = "image-" + tokenize(str(self.path), self.number, self.path.stat().st_mtime_ns)
         value = delayed(Image.load, pure=True)(self, dask_key_name=name)
         return da.from_delayed(value, self.shape, self.dtype, name=f"{name}-array")
+
+
+def load_frame(path: Path, number: int) -> np.ndarray:
+    """Return the pixels of one frame of a file, or raise ReadError."""
+    with _opened(path) as image:
+        return np.asarray(image.get_frame(number).data if number else image.data)
 
 
 def header_facts(path: Path) -> dict[str, Any]:
@@ -178,7 +183,8 @@ def _first(path: Path) -> tuple[tuple[int, int], np.dtype]:
         return data.shape, data.dtype
 
 
-def _n_frames(path: Path) -> int:
+def n_frames(path: Path) -> int:
+    """Return how many frames a file has, or raise ReadError where it is not whole."""
     n = check_whole(path)
     if n is None:
         with _opened(path) as image:

@@ -82,7 +82,7 @@ def _whole_frames(array: h5py.Dataset, size: int) -> np.ndarray:
     """Return for each frame whether all of its bytes were written and lie within `size` bytes."""
     shape = array.shape if array.ndim == 3 else (1, *array.shape)
     if array.chunks is None:
-        return _whole_rows(array, shape, size)
+        return whole_rows(array, shape, size)
     chunk = array.chunks if array.ndim == 3 else (1, *array.chunks)
     needed = -(-shape[1] // chunk[1]) * -(-shape[2] // chunk[2])
     counts = np.zeros(-(-shape[0] // chunk[0]), np.int64)
@@ -96,7 +96,8 @@ def _whole_frames(array: h5py.Dataset, size: int) -> np.ndarray:
     return np.repeat(counts >= needed, chunk[0])[: shape[0]]
 
 
-def _whole_rows(array: h5py.Dataset, shape: tuple[int, ...], size: int) -> np.ndarray:
+def whole_rows(array: h5py.Dataset, shape: tuple[int, ...], size: int) -> np.ndarray:
+    """Return for each frame of an array that is not in chunks whether all of its bytes lie within `size` bytes."""
     layout = array.id.get_create_plist().get_layout()
     if layout == h5py.h5d.COMPACT or array.external:
         return np.ones(shape[0], bool)

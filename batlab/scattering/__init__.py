@@ -1,6 +1,7 @@
 """Detector frames to curves: geometry, masks, azimuthal integration, the axes q and 2θ."""
 
 from batlab.scattering.covariance import covariance
+from batlab.scattering.follow import Follower, follow
 from batlab.scattering.integrator import Integrator, integrate
 from batlab.scattering.outliers import clipped_mask, clipped_pixels
 from batlab.scattering.rings import Quantile, SigmaClip
@@ -8,12 +9,14 @@ from batlab.scattering.slurm import slurm_cluster
 from batlab.scattering.units import to_q, to_two_theta
 
 __all__ = [
+    "Follower",
     "Integrator",
     "Quantile",
     "SigmaClip",
     "clipped_mask",
     "clipped_pixels",
     "covariance",
+    "follow",
     "integrate",
     "slurm_cluster",
     "to_q",

@@ -47,7 +47,7 @@ class Structure:
 
     @property
     def is_cubic(self) -> bool:
-        return self.space_group.startswith(("F", "I"))
+        return "m -3 m" in self.space_group
 
     @property
     def volume(self) -> float:
