@@ -23,6 +23,9 @@ WRITERS = {
     ".csv": "bdf",
     ".bdf": "bdf",
     ".parquet": "bdf",
+    ".edf": "mask_image",
+    ".tif": "mask_image",
+    ".npy": "mask_image",
 }
 
 
@@ -42,7 +45,7 @@ def save(
     path
         ``.nc .h5 .nxs`` (netCDF-4/HDF5 with NeXus attributes) and ``.zarr`` lose nothing; lazy data are written chunk
         by chunk. ``.xy .xye`` take one pattern as columns; ``.csv .parquet`` a cycler's record as BDF, its columns and
-        their units only.
+        their units only; ``.edf .tif .npy`` a mask (y, x) as an image, 1 where excluded.
     overwrite
         Replace what is there.
     progress

@@ -1,8 +1,10 @@
 """Detector frames to curves: geometry, masks, azimuthal integration, the axes q and 2θ."""
 
+from batlab.scattering.bad_pixels import find_bad_pixels
 from batlab.scattering.covariance import covariance
 from batlab.scattering.follow import Follower, follow
 from batlab.scattering.integrator import Integrator, integrate
+from batlab.scattering.masks import draw_mask, open_mask
 from batlab.scattering.outliers import clipped_mask, clipped_pixels
 from batlab.scattering.rings import Quantile, SigmaClip
 from batlab.scattering.slurm import slurm_cluster
@@ -16,8 +18,11 @@ __all__ = [
     "clipped_mask",
     "clipped_pixels",
     "covariance",
+    "draw_mask",
+    "find_bad_pixels",
     "follow",
     "integrate",
+    "open_mask",
     "slurm_cluster",
     "to_q",
     "to_two_theta",
