@@ -10,6 +10,14 @@
 
 #define SPLIT_PI 3.14159265358979323846
 #define SPLIT_LONGEST 65535 /* entries a run can have */
+#define SPLIT_FARTHEST 4503599627370496.0 /* bins from the first: no pixel, and beyond this none has a fraction */
+
+/* Of places within 2^52 bins: without SSE 4.1 the library's are calls. */
+static inline double split_floor(double x) {
+    double whole = (double)(int64_t)x;
+    return whole - (whole > x);
+}
+static inline double split_ceil(double x) { return -split_floor(-x); }
 
 typedef struct {
     double low, high, upper, width; /* `high`: the last place inside; `upper`: the edge, just above it */
@@ -144,7 +152,10 @@ static inline int split_full_reach(const split_grid *grid, const float *corners,
     if (!grid->is_cake) {
         if (to < grid->azimuth.low || from > grid->azimuth.high) return 0;
         *radial = split_reaches(&grid->radial, split_least(v, 0), split_most(v, 0));
-        for (int k = 0; k < 4; k++) v[k][0] = (v[k][0] - grid->radial.low) / grid->radial.width;
+        for (int k = 0; k < 4; k++) {
+            v[k][0] = (v[k][0] - grid->radial.low) / grid->radial.width;
+            if (!(fabs(v[k][0]) < SPLIT_FARTHEST)) return 0;
+        }
         return radial->low <= radial->high;
     }
     if (to < grid->azimuth.low || from >= grid->azimuth.upper) return 0;
@@ -153,10 +164,10 @@ static inline int split_full_reach(const split_grid *grid, const float *corners,
         v[k][0] = split_clip(v[k][0], &grid->radial);
         v[k][1] = split_clip(v[k][1], &grid->azimuth);
     }
-    radial->low = (ptrdiff_t)floor(split_least(v, 0));
-    azimuth->low = (ptrdiff_t)floor(split_least(v, 1));
-    radial->high = (ptrdiff_t)ceil(split_most(v, 0)) - 1;
-    azimuth->high = (ptrdiff_t)ceil(split_most(v, 1)) - 1;
+    radial->low = (ptrdiff_t)split_floor(split_least(v, 0));
+    azimuth->low = (ptrdiff_t)split_floor(split_least(v, 1));
+    radial->high = (ptrdiff_t)split_ceil(split_most(v, 0)) - 1;
+    azimuth->high = (ptrdiff_t)split_ceil(split_most(v, 1)) - 1;
     for (int k = 0; k < 4; k++) {
         v[k][0] -= (double)radial->low;
         v[k][1] -= (double)azimuth->low;
@@ -173,7 +184,7 @@ static void split_side_line(float *box, const split_reach *reach, ptrdiff_t n, c
     if (a[0] == b[0]) return;
     double slope = (b[1] - a[1]) / (b[0] - a[0]), height = a[1] - slope * a[0], last = (double)n;
     float *bins = box - reach->low;
-    double first = floor(a[0]), end = floor(b[0]);
+    double first = split_floor(a[0]), end = split_floor(b[0]);
     if (first == end) {
         if (first >= 0 && end < last) bins[(ptrdiff_t)first] += split_area(a[0], b[0], slope, height);
         return;
@@ -209,12 +220,12 @@ static void split_side_cake(float *box, ptrdiff_t n_rows, const double *a, const
     if (a[0] == b[0]) return;
     float slope = (b[1] - a[1]) / (b[0] - a[0]), height = b[1] - slope * b[0];
     int up = a[0] < b[0];
-    float edge = up ? ceil(a[0]) : floor(a[0]); /* the first edge between columns on the way, the last one */
+    float edge = up ? split_ceil(a[0]) : split_floor(a[0]); /* the first between columns on the way */
     if (up ? edge > b[0] : b[0] > edge) {
         split_pile(box, (ptrdiff_t)a[0], n_rows, split_area(a[0], b[0], slope, height), fabs(b[0] - a[0]));
         return;
     }
-    ptrdiff_t from = (ptrdiff_t)edge, to = (ptrdiff_t)(up ? floor(b[0]) : ceil(b[0]));
+    ptrdiff_t from = (ptrdiff_t)edge, to = (ptrdiff_t)(up ? split_floor(b[0]) : split_ceil(b[0]));
     float width = fabs(edge - a[0]);
     if (width > 0) split_pile(box, up ? from - 1 : from, n_rows, split_area_single(a[0], edge, slope, height), width);
     for (ptrdiff_t k = from; up ? k < to : k > to; k += up ? 1 : -1)
@@ -228,7 +239,7 @@ static void split_full_pixel(const split_grid *grid, ptrdiff_t pixel, double v[4
                              const split_reach *azimuth, float *box, split_runs *out) {
     ptrdiff_t n_columns = radial->high - radial->low + 1, n_rows = azimuth->high - azimuth->low + 1;
     double sum = 0;
-    if (!grid->is_cake && n_columns == 1 && floor(split_least(v, 0)) == floor(split_most(v, 0))) {
+    if (!grid->is_cake && n_columns == 1 && split_floor(split_least(v, 0)) == split_floor(split_most(v, 0))) {
         *split_new_run(out, pixel, radial->low, 1) = 1;
         return;
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -200,17 +201,17 @@ def _extent(
     pixels: Pixels, seen: np.ndarray, split: str, around: bool
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return the lowest and highest radius and azimuth; the radius is never below 0, the azimuth within half a turn."""
-    low, high, start, stop = np.inf, -np.inf, np.inf, -np.inf
+    low, high = np.full(2, np.inf), np.full(2, -np.inf)
     for first in range(0, len(seen), BAND):
         band = slice(first, first + BAND)
         there = seen[band]
-        if not there.any():
-            continue
-        radius, azimuth = (_reach(pixels, band, split, k) for k in (0, 1 if around else 0))
-        low, high = min(low, radius[0][there].min()), max(high, radius[1][there].max())
-        start, stop = min(start, azimuth[0][there].min()), max(stop, azimuth[1][there].max())
-    ends = max(-HALF_TURN, float(start)), min(HALF_TURN, float(stop))
-    return (max(0.0, float(low)), max(0.0, float(high))), ends if around else (-np.inf, np.inf)
+        if there.any():
+            for axis in range(2 if around else 1):
+                start, stop = _reach(pixels, band, split, axis)
+                low[axis] = min(low[axis], start.min(where=there, initial=np.inf))
+                high[axis] = max(high[axis], stop.max(where=there, initial=-np.inf))
+    ends = max(-HALF_TURN, float(low[1])), min(HALF_TURN, float(high[1]))
+    return (max(0.0, float(low[0])), max(0.0, float(high[0]))), ends if around else (-np.inf, np.inf)
 
 
 def _reach(pixels: Pixels, band: slice, split: str, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -219,12 +220,13 @@ def _reach(pixels: Pixels, band: slice, split: str, axis: int) -> tuple[np.ndarr
         assert centre is not None
         return centre[band], centre[band]
     assert pixels.corners is not None
-    corners = pixels.corners[band, :, axis]
+    # Four columns one after the other: numpy is slow on rows of four.
+    columns = [pixels.corners[band, k, axis] for k in range(4)]
     if split == "full":
-        return corners.min(axis=1), corners.max(axis=1)
+        return reduce(np.minimum, columns), reduce(np.maximum, columns)
     assert centre is not None
-    delta = np.abs(corners - centre[band, None])
+    deltas = [np.abs(column - centre[band]) for column in columns]
     if axis == 1:
-        delta = np.minimum(delta, 2 * np.pi - delta)
-    farthest = delta.max(axis=1)
+        deltas = [np.minimum(delta, 2 * np.pi - delta) for delta in deltas]
+    farthest = reduce(np.maximum, deltas)
     return centre[band] - farthest, centre[band] + farthest
