@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from batlab._kernels.azimuthal import azimuthal
-from batlab.scattering.bins import PixelBins, PixelRuns
+from batlab._kernels.azimuthal_split import azimuthal_split
+from batlab.scattering.bins import PixelBins
 from batlab.scattering.frames import overflow_in
-from batlab.scattering.plan import Plan, entries, reduce_block
+from batlab.scattering.plan import Plan, reduce_block
 
 
 def sum_block(
@@ -72,27 +73,7 @@ def _sums(
         return azimuthal(
             pixels, index.bins, index.owner, plan.n_bins, plan.weights, mask, overflow, of_variance, n_threads
         )
-    return _slow(plan, index, pixels, mask, overflow, of_variance)
-
-
-def _slow(
-    plan: Plan,
-    index: PixelRuns,
-    pixels: np.ndarray,
-    mask: np.ndarray | None,
-    overflow: np.ndarray,
-    of_variance: bool,
-) -> tuple[np.ndarray, ...]:
-    pixel, number, part = entries(index, 0, len(index.run_start) - 1)
-    rows: list[list[np.ndarray]] = []
-    for f, frame in enumerate(pixels):
-        lost = np.isin(frame, overflow) | ~np.isfinite(frame)
-        if mask is not None:
-            lost |= mask[f] != 0
-        counts, gone = np.where(lost, 0, frame).astype(float), lost.astype(float)
-        squares = counts if of_variance else np.where(lost, 0, np.maximum(counts, 1))
-        sums = [part * counts[pixel], part**2 * squares[pixel], part * gone[pixel]]
-        sums += [part**power * (row * gone)[pixel] for power, row in zip(plan.powers, plan.weights, strict=True)]
-        rows.append([np.bincount(number, one, plan.n_bins) for one in sums])
-    table = np.array(rows).reshape(len(pixels), 3 + len(plan.weights), plan.n_bins)
-    return table[:, 0], table[:, 1], table[:, 2], table[:, 3:]
+    return azimuthal_split(
+        pixels, index.first, index.pixel, index.length, index.weight, index.run_start, index.entry_start, plan.n_bins,
+        plan.weights, plan.powers, mask, overflow, of_variance, n_threads,
+    )  # fmt: skip

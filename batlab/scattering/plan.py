@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from batlab._kernels.azimuthal_split import azimuthal_split
 from batlab.scattering import bins
-from batlab.scattering.bins import BLOCK, Grid, PixelBins, PixelRuns
+from batlab.scattering.bins import Grid, PixelBins, PixelRuns
 from batlab.scattering.geometry import Pixels
 
 VERSION = 1  # of the plan: a cached one of another version is not read
 DOUBTFUL = 0.4  # of the pixels masked
 # What is left of a bin after its lost pixels were taken away is rounding where it is below this part of the whole.
 RESIDUE = 1e-9
-BLOCKS = 128  # of 2048 pixels, whose runs are added up together
 
 
 @dataclass(frozen=True)
@@ -124,25 +124,15 @@ def sums_over(
         totals = np.array([np.bincount(number, row, n_bins + 1)[:n_bins] for row in weights])
         counts = np.bincount(number, minlength=n_bins + 1)[:n_bins].astype(float)
         return totals, counts, counts
-    totals, counts, squares = np.zeros((len(weights), n_bins)), np.zeros(n_bins), np.zeros(n_bins)
-    for first in range(0, len(index.run_start) - 1, BLOCKS):
-        pixel, number, part = entries(index, first, min(first + BLOCKS, len(index.run_start) - 1))
-        counts += np.bincount(number, part, n_bins)
-        squares += np.bincount(number, part**2, n_bins)
-        for k, power in enumerate(powers):
-            totals[k] += np.bincount(number, part**power * weights[k, pixel], n_bins)
-    return totals, counts, squares
-
-
-def entries(index: PixelRuns, first: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (pixel, bin, part) of every entry in the blocks `first` to below `stop`."""
-    runs = slice(index.run_start[first], index.run_start[stop])
-    length = index.length[runs].astype(np.int64)
-    block = np.repeat(np.arange(first, stop), np.diff(index.run_start[first : stop + 1]))
-    pixel = np.repeat(block * BLOCK + index.pixel[runs], length)
-    before = np.cumsum(length) - length
-    number = np.repeat(index.first[runs].astype(np.int64) - before, length) + np.arange(len(pixel))
-    return pixel, number, index.weight[index.entry_start[first] : index.entry_start[stop]].astype(float)
+    # What the kernel says of a frame that has lost every pixel: so a bin that loses all is left with exactly nothing.
+    n_pixels = weights.shape[1]
+    blank, all_lost = np.zeros((1, n_pixels), np.uint8), np.ones((1, n_pixels), np.uint8)
+    rows = np.concatenate([weights, np.ones((1, n_pixels), np.float32)])
+    _, _, counts, sums = azimuthal_split(
+        blank, index.first, index.pixel, index.length, index.weight, index.run_start, index.entry_start, n_bins, rows,
+        np.append(powers, np.uint8(2)), all_lost, np.empty(0, np.uint8),
+    )  # fmt: skip
+    return sums[0, :-1].copy(), counts[0], sums[0, -1]
 
 
 def reduce_block(plan: Plan, sums: tuple[np.ndarray, ...], monitor: np.ndarray | None) -> dict[str, Any]:
