@@ -64,6 +64,14 @@ static void bin_flush_pairs(const bin_task *t, ptrdiff_t f, int is_few) {
     memset(t->sums, 0, (size_t)((t->n_internal + 1) * width) * sizeof(double));
 }
 
+static void bin_real_row(const bin_task *t, bin_block *b, ptrdiff_t f, ptrdiff_t first, ptrdiff_t n, const void *v,
+                         int is_few) {
+    pix_sift(&t->kind, v, &b->keep, t->mask ? t->mask + f * t->n_pixels + first : NULL, n, &b->special);
+    bin_leave_out(t, b, f, first);
+    pix_doubles(&t->kind, v, n, t->of_variance, &b->special, b->value, b->variance);
+    bin_add_pairs(b->value, b->variance, b->offset, t->sums, is_few, n);
+}
+
 /* A group of frames of real numbers, one after the other; 0, or -1 where a bin does not exist. Doubles are added in four
    lanes by the position of the pixel, so that their order does not depend on the grouping. */
 static int bin_reals(const bin_task *t, bin_block *b) {
@@ -72,14 +80,10 @@ static int bin_reals(const bin_task *t, bin_block *b) {
     for (ptrdiff_t f = 0; f < t->n_frames; f++) {
         for (ptrdiff_t first = 0; first < t->n_pixels; first += BIN_BLOCK) {
             ptrdiff_t n = bin_least(BIN_BLOCK, t->n_pixels - first);
-            const char *v = (const char *)t->pixels + (f * t->n_pixels + first) * item;
             int is_used = bin_load_index(t, first, n, b);
             if (is_used < 0) return -1;
-            if (is_used == 0) continue;
-            pix_sift(&t->kind, v, &b->keep, t->mask ? t->mask + f * t->n_pixels + first : NULL, n, &b->special);
-            bin_leave_out(t, b, f, first);
-            pix_doubles(&t->kind, v, n, t->of_variance, &b->special, b->value, b->variance);
-            bin_add_pairs(b->value, b->variance, b->offset, t->sums, is_few, n);
+            if (is_used) bin_real_row(t, b, f, first, n, (const char *)t->pixels + (f * t->n_pixels + first) * item,
+                                      is_few);
         }
         bin_flush_pairs(t, f, is_few);
     }
@@ -91,23 +95,31 @@ static inline ptrdiff_t bin_scratch(void) { return (ptrdiff_t)sizeof(bin_block) 
 
 static inline ptrdiff_t bin_words(const bin_task *t) { return bin_copies(t) * (t->n_internal + 1) * BIN_GROUP; }
 
-/* Frames `start` to `stop` of all; `t` holds what belongs to the first frame and the first thread. */
-static int bin_group(const bin_task *t, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t thread, uint8_t *scratch) {
-    bin_task group = *t;
-    bin_block *block = (bin_block *)(((uintptr_t)(scratch + thread * bin_scratch()) + 63) & ~(uintptr_t)63);
-    group.n_frames = stop - start;
-    group.pixels = (const char *)t->pixels + start * t->n_pixels * pix_item[t->kind.type];
-    if (t->mask) group.mask = t->mask + start * t->n_pixels;
-    group.signal += start * t->n_bins;
-    group.variance += start * t->n_bins;
-    group.skipped += start * t->n_bins;
-    if (t->skipped_weights) group.skipped_weights += start * t->n_weights * t->n_bins;
-    if (t->kind.type >= PIX_F4) {
-        group.sums += thread * (t->n_internal + 1) * BIN_GROUP;
-        return bin_reals(&group, block);
+/* The task of frames `start` to `stop`; `t` holds what belongs to the first frame and thread. */
+static bin_task bin_part(const bin_task *t, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t thread) {
+    bin_task part = *t;
+    part.n_frames = stop - start;
+    if (t->pixels) part.pixels = (const char *)t->pixels + start * t->n_pixels * pix_item[t->kind.type];
+    if (t->mask) part.mask = t->mask + start * t->n_pixels;
+    part.signal += start * t->n_bins;
+    part.variance += start * t->n_bins;
+    part.skipped += start * t->n_bins;
+    if (t->skipped_weights) part.skipped_weights += start * t->n_weights * t->n_bins;
+    if (t->kind.type >= PIX_F4) part.sums += thread * (t->n_internal + 1) * BIN_GROUP;
+    else {
+        part.words += thread * bin_words(t);
+        part.wide_words += thread * bin_words(t);
     }
-    group.words += thread * bin_words(t);
-    group.wide_words += thread * bin_words(t);
-    return bin_integers(&group, block);
+    return part;
+}
+
+static bin_block *bin_block_of(uint8_t *scratch, ptrdiff_t thread) {
+    return (bin_block *)(((uintptr_t)(scratch + thread * bin_scratch()) + 63) & ~(uintptr_t)63);
+}
+
+static int bin_group(const bin_task *t, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t thread, uint8_t *scratch) {
+    bin_task group = bin_part(t, start, stop, thread);
+    bin_block *block = bin_block_of(scratch, thread);
+    return t->kind.type < PIX_F4 ? bin_integers(&group, block) : bin_reals(&group, block);
 }
 #endif

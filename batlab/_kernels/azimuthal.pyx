@@ -5,51 +5,11 @@ one thread; pyFAI's fastest way without splitting, CSC, took 35 ms beside it (be
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 import numpy as np
 
-cdef extern from "azimuthal.h" nogil:
-    enum:
-        BIN_GROUP
-    ctypedef struct pix_kind:
-        int type
-        int has_narrow_overflow
-        const void *overflow
-        Py_ssize_t n_overflow
-    ctypedef struct bin_task:
-        Py_ssize_t n_frames
-        Py_ssize_t n_pixels
-        Py_ssize_t n_internal
-        Py_ssize_t n_bins
-        Py_ssize_t n_weights
-        pix_kind kind
-        const void *pixels
-        const uint8_t *mask
-        const void *bins
-        Py_ssize_t index_size
-        const int32_t *owner
-        const float *weights
-        int of_variance
-        uint32_t *words
-        uint64_t *wide_words
-        double *sums
-        double *signal
-        double *variance
-        double *skipped
-        double *skipped_weights
-    Py_ssize_t bin_words(const bin_task *t)
-    Py_ssize_t bin_scratch()
-    int bin_group(const bin_task *t, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t thread, uint8_t *scratch)
-
-ctypedef fused pixel_t:
-    uint8_t
-    uint16_t
-    uint32_t
-    int16_t
-    int32_t
-    float
-    double
+from batlab._kernels.tasks cimport BIN_GROUP, bin_group, bin_scratch, bin_task, bin_words, code, pixel_t
 
 ctypedef fused index_t:
     uint16_t
@@ -70,24 +30,6 @@ cdef int check(Py_ssize_t n_frames, Py_ssize_t n_pixels, Py_ssize_t n_indexed, c
     if n_threads < 1:
         raise ValueError(f"n_threads must be at least 1, got {n_threads}")
     return 0
-
-
-cdef int code(pixel_t example) noexcept nogil:
-    """Return the number of the type in pixels.h."""
-    if pixel_t is uint8_t:
-        return 0
-    elif pixel_t is uint16_t:
-        return 1
-    elif pixel_t is uint32_t:
-        return 2
-    elif pixel_t is int16_t:
-        return 3
-    elif pixel_t is int32_t:
-        return 4
-    elif pixel_t is float:
-        return 5
-    else:
-        return 6
 
 
 def azimuthal(const pixel_t[:, ::1] frames not None, const index_t[::1] bins not None,

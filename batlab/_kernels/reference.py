@@ -159,7 +159,59 @@ def azimuthal_split(
     return signal, variance, skipped, skipped_weights
 
 
-__all__ += ["azimuthal", "azimuthal_split"]
+def azimuthal_chunks(
+    chunks: list[bytes],
+    index: tuple[np.ndarray, ...],
+    n_bins: int,
+    weights: np.ndarray,
+    powers: np.ndarray,
+    mask: np.ndarray | None,
+    overflow: np.ndarray,
+    n_threads: int = 1,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Sum frames as they are stored: one bitshuffle-LZ4 chunk each, of pixels of the type of `overflow`.
+
+    Parameters
+    ----------
+    chunks
+        Bytes of each frame.
+    index
+        (bins, owner) as in `azimuthal`, or (first, pixel, length, weight, run_start, entry_start) as in
+        `azimuthal_split`.
+
+    Returns
+    -------
+    ``signal``, ``variance``, ``skipped``, ``skipped_weights`` as there, to the same bits, and ``status`` (frame) int32.
+    Where it is not 0 the sums of the frame are NaN: negative, the chunk is damaged (see `decode_blocks`); 1, its blocks
+    exceed 1 MiB, and it must be decoded first.
+
+    Raises
+    ------
+    ValueError
+        Shapes disagree, or the index leads out of its arrays.
+    """
+    if len(index) not in (2, 6) or weights.shape[1] < 1 or (mask is not None and len(mask) != len(chunks)):
+        raise ValueError(f"index ({len(index)} arrays), weights {weights.shape}")
+    if len(powers) != len(weights):
+        raise ValueError(f"powers ({len(powers)}) must be as many as weights ({len(weights)})")
+    frames = np.zeros((len(chunks), weights.shape[1]), overflow.dtype)
+    status = decode_blocks(chunks, frames.view(np.uint8), overflow.itemsize)
+    for f, chunk in enumerate(chunks):
+        block, size = int.from_bytes(chunk[8:12], "big") or 8192, frames[f].nbytes // 8 * 8
+        if status[f] not in (-2, -3) and len(chunk) >= 12:
+            least = min(block, size // (8 * overflow.itemsize) * 8 * overflow.itemsize)
+            if least > 1 << 20:
+                status[f] = 1
+    if len(index) == 2:
+        sums = azimuthal(frames, *index, n_bins, weights, mask, overflow, n_threads=n_threads)
+    else:
+        sums = azimuthal_split(frames, *index, n_bins, weights, powers, mask, overflow, n_threads=n_threads)
+    for part in sums:
+        part[status != 0] = np.nan
+    return *sums, status
+
+
+__all__ += ["azimuthal", "azimuthal_chunks", "azimuthal_split"]
 
 # Rings whose pixels must be seen together
 

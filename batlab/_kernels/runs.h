@@ -89,23 +89,16 @@ static void run_leave_out(const run_task *t, const run_block *b, ptrdiff_t f, pt
     }
 }
 
-/* All frames of a block: rows of bytes if all counts are 0 to 255 and none is lost, else rows of doubles. */
-static void run_load(const run_task *t, run_block *b, ptrdiff_t block, ptrdiff_t n) {
-    ptrdiff_t item = pix_item[t->kind.type], first = block * PIX_BLOCK, f;
-    b->is_narrow = !t->of_variance;
-    for (f = 0; f < t->n_frames; f++) {
-        const char *v = (const char *)t->pixels + (f * t->n_pixels + first) * item;
-        pix_prefetch(v + n * item, run_least(PIX_BLOCK, t->n_pixels - first - n) * item);
-        b->is_narrow = b->is_narrow && pix_narrow(&t->kind, v, &b->keep, n, b->narrow[f]);
-    }
-    if (b->is_narrow && !t->mask && !t->kind.has_narrow_overflow) return;
-    for (f = 0; f < t->n_frames; f++) {
-        const char *v = (const char *)t->pixels + (f * t->n_pixels + first) * item;
-        pix_sift(&t->kind, v, &b->keep, t->mask ? t->mask + f * t->n_pixels + first : NULL, n, &b->special);
-        run_leave_out(t, b, f, block);
-        pix_doubles(&t->kind, v, n, t->of_variance, &b->special, b->value[f], b->variance[f]);
-        b->is_narrow = b->is_narrow && b->special.n_lost == 0;
-    }
+/* One frame of a block: a row of bytes if all counts are 0 to 255 and none is lost (then 1), else a row of doubles. */
+static int run_row(const run_task *t, run_block *b, ptrdiff_t f, ptrdiff_t block, ptrdiff_t n, const void *v) {
+    const uint8_t *mask = t->mask ? t->mask + f * t->n_pixels + block * PIX_BLOCK : NULL;
+    int is_narrow = !t->of_variance && pix_narrow(&t->kind, v, &b->keep, n, b->narrow[f]);
+    if (is_narrow && !mask && !t->kind.has_narrow_overflow) return 1;
+    pix_sift(&t->kind, v, &b->keep, mask, n, &b->special);
+    if (is_narrow && b->special.n_lost == 0) return 1;
+    run_leave_out(t, b, f, block);
+    pix_doubles(&t->kind, v, n, t->of_variance, &b->special, b->value[f], b->variance[f]);
+    return 0;
 }
 
 BATLAB_CLONES static void run_spread(const uint8_t *restrict counts, double *restrict value, double *restrict variance,
@@ -189,6 +182,21 @@ static void run_add_block(const run_task *t, run_block *b, ptrdiff_t block, ptrd
     }
 }
 
+/* All frames of a block; where one needs doubles, all get them. */
+static void run_load(const run_task *t, run_block *b, ptrdiff_t block, ptrdiff_t n) {
+    ptrdiff_t item = pix_item[t->kind.type], first = block * PIX_BLOCK, f;
+    int is_narrow[RUN_GROUP];
+    b->is_narrow = 1;
+    for (f = 0; f < t->n_frames; f++) {
+        const char *v = (const char *)t->pixels + (f * t->n_pixels + first) * item;
+        pix_prefetch(v + n * item, run_least(PIX_BLOCK, t->n_pixels - first - n) * item);
+        is_narrow[f] = run_row(t, b, f, block, n, v);
+        b->is_narrow &= is_narrow[f];
+    }
+    for (f = 0; f < t->n_frames && !b->is_narrow; f++)
+        if (is_narrow[f]) run_spread(b->narrow[f], b->value[f], b->variance[f], n);
+}
+
 static void run_flush(const run_task *t) {
     ptrdiff_t width = t->n_frames == 1 ? 1 : RUN_GROUP, copies = run_copies(t->n_bins), size = run_size(t->n_bins, width);
     for (ptrdiff_t bin = 0; bin < t->n_bins; bin++)
@@ -206,19 +214,29 @@ static inline ptrdiff_t run_sums(ptrdiff_t n_bins) {
     return run_copies(n_bins) * run_size(n_bins, RUN_GROUP);
 }
 
-/* Frames `start` to `stop` of all; `t` holds what belongs to the first frame and thread. 0, or -1: a run is wrong. */
+/* The task of frames `start` to `stop`; `t` holds what belongs to the first frame and thread. */
+static run_task run_part(const run_task *t, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t thread) {
+    run_task part = *t;
+    part.n_frames = stop - start;
+    if (t->pixels) part.pixels = (const char *)t->pixels + start * t->n_pixels * pix_item[t->kind.type];
+    if (t->mask) part.mask = t->mask + start * t->n_pixels;
+    part.signal += start * t->n_bins;
+    part.variance += start * t->n_bins;
+    part.skipped += start * t->n_bins;
+    if (t->skipped_weights) part.skipped_weights += start * t->n_weights * t->n_bins;
+    part.sums += thread * run_sums(t->n_bins);
+    return part;
+}
+
+static run_block *run_block_of(uint8_t *scratch, ptrdiff_t thread) {
+    return (run_block *)(((uintptr_t)(scratch + thread * run_scratch()) + 63) & ~(uintptr_t)63);
+}
+
+/* 0, or -1 where a run is wrong. */
 static int run_group(const run_task *t, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t thread, uint8_t *scratch) {
-    run_task group = *t;
-    run_block *b = (run_block *)(((uintptr_t)(scratch + thread * run_scratch()) + 63) & ~(uintptr_t)63);
+    run_task group = run_part(t, start, stop, thread);
+    run_block *b = run_block_of(scratch, thread);
     int status = 0;
-    group.n_frames = stop - start;
-    group.pixels = (const char *)t->pixels + start * t->n_pixels * pix_item[t->kind.type];
-    if (t->mask) group.mask = t->mask + start * t->n_pixels;
-    group.signal += start * t->n_bins;
-    group.variance += start * t->n_bins;
-    group.skipped += start * t->n_bins;
-    if (t->skipped_weights) group.skipped_weights += start * t->n_weights * t->n_bins;
-    group.sums += thread * run_sums(t->n_bins);
     memset(b, 0, sizeof *b);
     for (ptrdiff_t block = 0; block * PIX_BLOCK < t->n_pixels && status == 0; block++) {
         ptrdiff_t n = run_least(PIX_BLOCK, t->n_pixels - block * PIX_BLOCK);
