@@ -203,9 +203,14 @@ def azimuthal_chunks(
             if least > 1 << 20:
                 status[f] = 1
     if len(index) == 2:
-        sums = azimuthal(frames, *index, n_bins, weights, mask, overflow, n_threads=n_threads)
+        bins, owner = index
+        sums = azimuthal(frames, bins, owner, n_bins, weights, mask, overflow, n_threads=n_threads)
     else:
-        sums = azimuthal_split(frames, *index, n_bins, weights, powers, mask, overflow, n_threads=n_threads)
+        first, pixel, length, weight, run_start, entry_start = index
+        sums = azimuthal_split(
+            frames, first, pixel, length, weight, run_start, entry_start, n_bins, weights, powers, mask, overflow,
+            n_threads=n_threads,
+        )  # fmt: skip
     for part in sums:
         part[status != 0] = np.nan
     return *sums, status
