@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from scattering_scenes import DIMS, GEOMETRIES, SHAPE, assert_like, counts, frames_of, pyfai
 
 from batlab import datasets, io, scattering, schema
@@ -177,3 +178,24 @@ def test_the_real_ceo2_image_equals_pyfai(split, algorithm, n_azimuth):
     )
     theirs = pyfai(pixels, geometry, split, algorithm, n_bins, n_azimuth, mask=mask)
     assert_like(ours, theirs, n_different=SPOILT[split] if n_azimuth else 0)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"n_azimuth": 12, "split": "bbox"},
+        {"n_azimuth": 6, "split": "full", "error_model": "azimuthal"},
+        {"n_azimuth": 6, "clip": scattering.Quantile(0.3, 0.7)},
+        {"split": "full", "clip": scattering.SigmaClip(5.0), "error_model": "hybrid"},
+        {"n_bins": 100_000},
+    ],
+    ids=str,
+)
+def test_a_store_gives_back_the_same_bits(wish, tmp_path):
+    wish = {"n_bins": 30} | wish
+    data = np.random.default_rng(0).poisson(20, (5, *SHAPE)).astype(np.uint16)
+    here = schema.check(scattering.integrate(frames_of(data), TILTED, **wish))
+    lazy = frames_of(data).chunk(frame=2)
+    for _ in range(2):  # written, and found whole
+        kept = scattering.integrate(lazy, TILTED, store=tmp_path / "kept.zarr", **wish)
+        xr.testing.assert_equal(schema.check(kept).load(), here)
