@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from batlab._kernels.azimuthal import azimuthal
+from batlab._kernels.azimuthal_chunks import azimuthal_chunks
 from batlab._kernels.azimuthal_split import azimuthal_split
 from batlab.scattering.bins import PixelBins
 from batlab.scattering.frames import overflow_in
@@ -63,6 +65,33 @@ def sum_block(
 def needs_rings(error_model: str | None, clip: Any) -> bool:
     """Whether all pixels of a ring must be seen at once; ``"hybrid"`` without `clip` is ``"poisson"``."""
     return clip is not None or error_model == "azimuthal"
+
+
+def can_take_chunks(error_model: str | None, clip: Any, variance: Any) -> bool:
+    """Whether `sum_chunks` does the same as `sum_block`."""
+    return variance is None and not needs_rings(error_model, clip)
+
+
+def sum_chunks(
+    plan: Plan,
+    chunks: list[bytes],
+    dtype: np.dtype,
+    *,
+    mask: np.ndarray | None,
+    overflow: list[float],
+    monitor: np.ndarray | None,
+    n_threads: int = 1,
+) -> dict[str, Any] | None:
+    """Return what `sum_block` does of frames that are one bitshuffle-LZ4 chunk each, without unpacking them whole.
+
+    None where a chunk is damaged, or laid out so that it must be unpacked first.
+    """
+    index = tuple(getattr(plan.index, item.name) for item in fields(plan.index))
+    values = overflow_in(overflow, dtype)
+    *sums, status = azimuthal_chunks(
+        chunks, index, plan.n_bins, plan.weights, plan.powers, mask, values, n_threads=n_threads
+    )
+    return None if status.any() else reduce_block(plan, tuple(sums), monitor)
 
 
 def _sums(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -76,7 +77,24 @@ class Chunked:
         return Chunked(self.source[rows])
 
     def groups(self) -> Iterator[slice]:
-        yield from _steps(len(self), _group(self.source.shape[1] * self.source.shape[2] * self.dtype.itemsize))
+        yield from _steps(len(self), GROUP)
+
+    def unpacked(self, rows: slice) -> Iterator[slice]:
+        """Yield ranges within a group that fit into memory where they must be unpacked whole."""
+        most = _group(self.source.shape[1] * self.source.shape[2] * self.dtype.itemsize)
+        for part in _steps(rows.stop - rows.start, most):
+            yield slice(rows.start + part.start, rows.start + part.stop)
+
+    def chunks(self, rows: slice) -> list[bytes] | None:
+        """Return the frames as they are stored, one bitshuffle-LZ4 chunk each; None where they are stored otherwise."""
+        if not self._is_fused:
+            return None
+        found = [self.source.raw(i) for i in range(rows.start, rows.stop)]
+        return None if any(len(one) != 1 or one[0][3] for one in found) else [one[0][2] for one in found]
+
+    @cached_property
+    def _is_fused(self) -> bool:
+        return self.source.kind == "bitshuffle-lz4" and self.source.chunk == (1, *self.source.shape[1:])
 
     def read(self, rows: slice) -> np.ndarray:
         frames = np.empty((rows.stop - rows.start, *self.source.shape[1:]), self.dtype)

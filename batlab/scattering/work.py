@@ -11,10 +11,10 @@ import numpy as np
 
 from batlab.errors import BatlabError, ReadError
 from batlab.io.chunks import kept_open
-from batlab.scattering.block import sum_block
+from batlab.scattering.block import can_take_chunks, sum_block, sum_chunks
 from batlab.scattering.frames import native
 from batlab.scattering.plan import Plan
-from batlab.scattering.sources import Frames
+from batlab.scattering.sources import Chunked, Frames
 
 # What reading may raise for a damaged or missing file; a mistake in the program is none of these.
 UNREADABLE = (BatlabError, OSError, RuntimeError, ValueError, EOFError)
@@ -48,7 +48,7 @@ class Work:
         parts = sum_block(
             self.plan,
             flat,
-            mask=None if mask is None else np.ascontiguousarray(mask, bool).view(np.uint8).reshape(flat.shape),
+            mask=_hidden(mask),
             overflow=self.overflow,
             monitor=monitor,
             variance=self.variance if variance is None else np.asarray(variance, float).reshape(flat.shape),
@@ -57,6 +57,21 @@ class Work:
             n_threads=n_threads,
         )
         return self._divide(parts)
+
+    def of_chunks(
+        self, chunks: list[bytes], dtype: np.dtype, mask: np.ndarray | None, monitor: np.ndarray | None, n_threads: int
+    ) -> dict[str, np.ndarray] | None:
+        """Return the same of frames as they are stored; None where they must be unpacked first."""
+        parts = sum_chunks(
+            self.plan,
+            chunks,
+            dtype,
+            mask=_hidden(mask),
+            overflow=self.overflow,
+            monitor=monitor,
+            n_threads=n_threads,
+        )
+        return None if parts is None else self._divide(parts)
 
     def _divide(self, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         n_pixels, normalization = parts["n_pixels"], parts["normalization"]
@@ -73,6 +88,11 @@ class Work:
         """Return the names of the results and their types."""
         nothing = self(np.empty((0, *self.shape), dtype), None, None, None)
         return {name: part.dtype for name, part in nothing.items()}
+
+
+def _hidden(mask: np.ndarray | None) -> np.ndarray | None:
+    """Return a mask (frame, pixel) as the kernels take it."""
+    return None if mask is None else np.ascontiguousarray(mask, bool).view(np.uint8).reshape(len(mask), -1)
 
 
 @dataclass(frozen=True)
@@ -126,6 +146,37 @@ def run_task(
 def _pieces(
     work: Work, task: Task, rows: slice, on_error: str, n_threads: int, unread: dict[int, str]
 ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+    """Yield the group's results from its compressed chunks, or as `_unpacked`."""
+    if not isinstance(task.frames, Chunked):
+        yield from _unpacked(work, task, rows, on_error, n_threads, unread)
+        return
+    parts = _of_chunks(work, task, rows, n_threads)
+    if parts is not None:
+        yield rows, parts
+        return
+    for few in task.frames.unpacked(rows):
+        yield from _unpacked(work, task, few, on_error, n_threads, unread)
+
+
+def _of_chunks(work: Work, task: Task, rows: slice, n_threads: int) -> dict[str, np.ndarray] | None:
+    """Return the group's results; None where its frames must be looked at one by one."""
+    assert isinstance(task.frames, Chunked)
+    if task.variance is not None or not can_take_chunks(work.error_model, work.clip, work.variance):
+        return None
+    try:
+        chunks = task.frames.chunks(rows)
+        mask = None if task.mask is None else task.mask.read(rows)
+    except UNREADABLE:
+        return None
+    if chunks is None or (mask is not None and mask.shape != (len(chunks), *work.shape)):
+        return None
+    monitor = None if task.monitor is None else task.monitor[rows]
+    return work.of_chunks(chunks, task.frames.dtype, mask, monitor, n_threads)
+
+
+def _unpacked(
+    work: Work, task: Task, rows: slice, on_error: str, n_threads: int, unread: dict[int, str]
+) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
     """Yield the group's results at once, or frame by frame where one of them cannot be read."""
     try:
         read = _read(work, task, rows)
@@ -137,7 +188,7 @@ def _pieces(
         yield rows, work(*read, n_threads)
         return
     for frame in range(rows.start, rows.stop):
-        yield from _pieces(work, task, slice(frame, frame + 1), on_error, n_threads, unread)
+        yield from _unpacked(work, task, slice(frame, frame + 1), on_error, n_threads, unread)
 
 
 def _read(work: Work, task: Task, rows: slice) -> tuple[np.ndarray, Any, Any, Any]:
