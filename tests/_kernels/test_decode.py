@@ -3,6 +3,7 @@
 import os
 import struct
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -181,48 +182,53 @@ def test_mutated_chunks_fare_as_with_the_oracle(packed):
     assert lenient < 60
 
 
-@pytest.fixture(scope="module")
-def fuzz(packed, tmp_path_factory):
-    """Build the C driver with AddressSanitizer and UBSan; return a function that runs it."""
-    folder = tmp_path_factory.mktemp("fuzz")
-    kernels = Path(batlab._kernels.__file__).parent
-    here = Path(__file__).parent
-    sources = [here / "fuzz_decode.c", *(kernels / "vendor").glob("*.c")]
-    program, seeds = folder / "fuzz", folder / "seeds"
-    command = [
-        os.environ.get("CC", "cc"),
-        "-O1",
-        "-g",
-        *SANITIZE,
-        f"-I{kernels}",
-        *map(str, sources),
-        "-o",
-        str(program),
-    ]
+def sanitized(driver, folder):
+    """Build a C driver with AddressSanitizer and UBSan."""
+    kernels, here = Path(batlab._kernels.__file__).parent, Path(__file__).parent
+    sources = [here / driver, *(kernels / "vendor").glob("*.c")]
+    # Functions cloned for instruction sets are chosen before the sanitizers are ready.
+    options = ["-O1", "-g", *SANITIZE, "-DBATLAB_NO_CLONES", f"-I{kernels}", f"-I{here}", "-o", str(folder / "fuzz")]
+    command = [os.environ.get("CC", "cc"), *options, *map(str, sources), "-lm"]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     if built.returncode and "san" in built.stderr and not os.environ.get("CI"):
         pytest.skip("this compiler has no AddressSanitizer")
     assert built.returncode == 0, built.stderr
-    with seeds.open("wb") as file:
-        for codec in ("bitshuffle", "bitshuffle in blocks", "lz4", "lz4 in blocks"):
-            filters, is_shuffled, _ = CODECS[codec]
+    return folder / "fuzz"
+
+
+def fuzzed(program, seeds, count, seed):
+    """Return how many chunks ended how."""
+    command = [str(program), str(seeds), str(count), str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:] or f"exit {done.returncode}"
+    return [int(word) for word in done.stdout.split()]
+
+
+def write_seeds(path, packed, codecs, sizes):
+    with path.open("wb") as file:
+        for filters, is_shuffled in codecs:
             for dtype in ("u1", "u2", "u4", "f8"):
-                for n in (5, 700):
+                for n in sizes:
                     for content in contents(n, dtype):
                         chunk = packed(content, filters)
                         itemsize = content.itemsize if is_shuffled else 0
                         file.write(struct.pack("<QQQ", itemsize, content.nbytes, len(chunk)) + chunk)
+    return path
 
-    def run(count, seed):
-        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=0"}
-        done = subprocess.run(
-            [str(program), str(seeds), str(count), str(seed)],
-            capture_output=True, text=True, check=False, env=environment,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-4000:] or f"exit {done.returncode}"
-        return [int(word) for word in done.stdout.split()]
 
-    return run
+@pytest.fixture(scope="module")
+def fuzz(packed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fuzz")
+    codecs = [CODECS[name][:2] for name in ("bitshuffle", "bitshuffle in blocks", "lz4", "lz4 in blocks")]
+    return partial(fuzzed, sanitized("fuzz_decode.c", folder), write_seeds(folder / "seeds", packed, codecs, (5, 700)))
+
+
+@pytest.fixture(scope="module")
+def fuzz_fused(packed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fuzz_fused")
+    codecs = [(hdf5plugin.Bitshuffle(nelems=n), True) for n in (0, 64, 2048)]
+    seeds = write_seeds(folder / "seeds", packed, codecs, (5, 2051, 4096, 9001))
+    return partial(fuzzed, sanitized("fuzz_fused.c", folder), seeds)
 
 
 def test_ten_thousand_mutated_chunks_under_the_sanitizers(fuzz):
@@ -231,6 +237,17 @@ def test_ten_thousand_mutated_chunks_under_the_sanitizers(fuzz):
     assert all(told)  # every kind of damage was met, and chunks that came through
 
 
+def test_ten_thousand_mutated_chunks_binned_under_the_sanitizers(fuzz_fused):
+    told = fuzz_fused(10_000, 1)
+    assert sum(told) >= 10_000
+    assert all(told[:6])
+
+
 @pytest.mark.soak
 def test_a_million_mutated_chunks_under_the_sanitizers(fuzz):
     assert sum(fuzz(1_000_000, 2)) >= 1_000_000
+
+
+@pytest.mark.soak
+def test_a_million_mutated_chunks_binned_under_the_sanitizers(fuzz_fused):
+    assert sum(fuzz_fused(1_000_000, 2)) >= 1_000_000
