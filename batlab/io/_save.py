@@ -9,6 +9,7 @@ from pathlib import Path
 import xarray as xr
 
 from batlab.errors import did_you_mean
+from batlab.io.poni import Geometry
 from batlab.schema import check
 
 # Ending -> module with write(obj, path, *, overwrite, progress).
@@ -26,11 +27,12 @@ WRITERS = {
     ".edf": "mask_image",
     ".tif": "mask_image",
     ".npy": "mask_image",
+    ".poni": "poni",
 }
 
 
 def save(
-    obj: xr.Dataset | xr.DataArray | xr.DataTree,
+    obj: xr.Dataset | xr.DataArray | xr.DataTree | Geometry,
     path: str | os.PathLike,
     *,
     overwrite: bool = False,
@@ -45,7 +47,7 @@ def save(
     path
         ``.nc .h5 .nxs`` (netCDF-4/HDF5 with NeXus attributes) and ``.zarr`` lose nothing; lazy data are written chunk
         by chunk. ``.xy .xye`` take one pattern as columns; ``.csv .parquet`` a cycler's record as BDF, its columns and
-        their units only; ``.edf .tif .npy`` a mask (y, x) as an image, 1 where excluded.
+        their units only; ``.edf .tif .npy`` a mask (y, x) as an image, 1 where excluded; ``.poni`` a `Geometry`.
     overwrite
         Replace what is there.
     progress
@@ -79,6 +81,11 @@ def save(
     if module is None:
         hint = did_you_mean(target.suffix, WRITERS) or f"; endings are {', '.join(WRITERS)}"
         raise ValueError(f"{target.name}: cannot tell the format to write from its ending{hint}")
+    if isinstance(obj, Geometry) != (module == "poni"):
+        raise TypeError(f"{target.name}: a .poni takes a Geometry and no other format does, got {type(obj).__name__}")
+    if isinstance(obj, Geometry):
+        import_module("batlab.io.poni").write(obj, target, overwrite=overwrite)
+        return target
     if not isinstance(obj, (xr.Dataset, xr.DataArray, xr.DataTree)):
         raise TypeError(f"io.save takes a Dataset, DataArray or DataTree, got {type(obj).__name__}")
     if isinstance(obj, xr.DataTree):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from batlab.errors import ReadError, choose
+from batlab.io.atomic import replacing
 from batlab.schema import file_sha256
 
 NAME = "detector geometry (.poni)"
@@ -189,6 +190,20 @@ def read(
     return replace(
         geometry, orientation=orientation or geometry.orientation, orientation_stated=stated or orientation is not None
     )
+
+
+def write(obj: Geometry, path: Path, *, overwrite: bool = False, progress: bool = False) -> None:
+    """Write a ``.poni`` of version 2.1, which states the orientation, through pyFAI.
+
+    Raises
+    ------
+    AlreadyThereError
+        `path` is there and `overwrite` is False.
+    """
+    from pyFAI.io.ponifile import PoniFile
+
+    with replacing(path, overwrite) as unfinished, open(unfinished, "w", encoding="utf-8") as file:
+        PoniFile(data=obj.pyfai()).write(file)
 
 
 def _entries(path: Path) -> dict[str, str]:

@@ -1,6 +1,9 @@
 """Detector frames to curves: geometry, masks, azimuthal integration, the axes q and 2θ."""
 
 from batlab.scattering.bad_pixels import find_bad_pixels
+from batlab.scattering.calibrants import calibrants, ring_spacings
+from batlab.scattering.calibrate import calibrate
+from batlab.scattering.calibration import Calibration, beam_centre
 from batlab.scattering.covariance import covariance
 from batlab.scattering.follow import Follower, follow
 from batlab.scattering.integrator import Integrator, integrate
@@ -11,10 +14,14 @@ from batlab.scattering.slurm import slurm_cluster
 from batlab.scattering.units import to_q, to_two_theta
 
 __all__ = [
+    "Calibration",
     "Follower",
     "Integrator",
     "Quantile",
     "SigmaClip",
+    "beam_centre",
+    "calibrants",
+    "calibrate",
     "clipped_mask",
     "clipped_pixels",
     "covariance",
@@ -23,6 +30,7 @@ __all__ = [
     "follow",
     "integrate",
     "open_mask",
+    "ring_spacings",
     "slurm_cluster",
     "to_q",
     "to_two_theta",
