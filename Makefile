@@ -48,7 +48,7 @@ format: setup  ## let ruff and nbstripout tidy the tree
 	$(BIN)/nbstripout notebooks/*.ipynb
 
 bench: setup  ## batlab beside its peers on the same work
-	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	$(BIN)/python benchmarks/results.py
 
 soak: setup  ## long random and fault tests
 	$(RUN) $(BIN)/python -m pytest -m soak tests
