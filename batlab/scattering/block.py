@@ -11,7 +11,7 @@ from batlab._kernels.azimuthal import azimuthal
 from batlab._kernels.azimuthal_chunks import azimuthal_chunks
 from batlab._kernels.azimuthal_split import azimuthal_split
 from batlab.scattering.bins import PixelBins
-from batlab.scattering.frames import overflow_in
+from batlab.scattering.frames import NATIVE, overflow_in
 from batlab.scattering.plan import Plan, reduce_block
 
 
@@ -84,8 +84,10 @@ def sum_chunks(
 ) -> dict[str, Any] | None:
     """Return what `sum_block` does of frames that are one bitshuffle-LZ4 chunk each, without unpacking them whole.
 
-    None where a chunk is damaged, or laid out so that it must be unpacked first.
+    None where a chunk is damaged, or laid out or of a type so that it must be unpacked first.
     """
+    if dtype not in NATIVE:
+        return None
     index = tuple(getattr(plan.index, item.name) for item in fields(plan.index))
     values = overflow_in(overflow, dtype)
     *sums, status = azimuthal_chunks(
