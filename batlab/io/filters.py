@@ -138,9 +138,12 @@ def _undo(data: np.ndarray, size: int, one: Filter, itemsize: int) -> np.ndarray
         n = len(data) // itemsize * itemsize
         return np.concatenate([np.ascontiguousarray(data[:n].reshape(itemsize, -1).T).reshape(-1), data[n:]])
     if code == GZIP:
-        found = _bytes(zlib.decompressobj().decompress(data.data, size + 1))
+        unpacker = zlib.decompressobj()
+        found = _bytes(unpacker.decompress(data.data, size + 1))
         if len(found) != size:
             raise ValueError(f"it unpacks to {'more' if len(found) > size else len(found)} bytes, not {size}")
+        if not unpacker.eof:
+            raise ValueError("it ends before its checksum does")
         return found
     out = np.empty(size, np.uint8)
     if code == ZSTD:
