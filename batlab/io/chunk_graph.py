@@ -85,14 +85,13 @@ class _Trail:
         if depth > MOST_STEPS:
             raise _NotFollowed(f"they went through more than {MOST_STEPS} steps")
         if key not in self.found:
-            self.found[key] = self._known(key) if self._is_known(key) else self._step(key, depth)
+            # Looked up once: another thread may open files meanwhile, and the oldest be forgotten.
+            known = _KNOWN.get(key[0]) if _is_piece(key) else None
+            self.found[key] = self._step(key, depth) if known is None else self._known(key, known)
         return self.found[key]
 
-    def _is_known(self, key: Any) -> bool:
-        return _is_piece(key) and key[0] in _KNOWN
-
-    def _known(self, key: Any) -> np.ndarray:
-        source, chunks = _KNOWN[key[0]]
+    def _known(self, key: Any, known: Known) -> np.ndarray:
+        source, chunks = known
         if isinstance(source, str):
             raise _NotFollowed(source)
         stored = self.graph.get(key)

@@ -204,10 +204,14 @@ class _KeptFiles:
         self.n_keepers = 0
         self.process = os.getpid()
 
+    def forget_parent(self) -> None:
+        """After a fork: the parent's files, and who wants them open, are not ours."""
+        if self.process != os.getpid():
+            self.__init__()  # type: ignore[misc]
+
     @contextmanager
     def opened(self, array: StoredArray) -> Iterator[h5py.Dataset]:
-        if self.process != os.getpid():  # a fork: its parent's files are not ours
-            self.__init__()  # type: ignore[misc]
+        self.forget_parent()
         if not self.n_keepers:
             with opened(array.path) as file:
                 yield _same(file, array)
@@ -240,14 +244,17 @@ def kept_open() -> Iterator[None]:
     Any thread may use it; blocks may overlap.
     """
     with LOCK:
+        _KEPT.forget_parent()
         _KEPT.n_keepers += 1
+        mine = _KEPT.process
     try:
         yield
     finally:
         with LOCK:
-            _KEPT.n_keepers -= 1
-            if not _KEPT.n_keepers:
-                _KEPT.close()
+            if mine == _KEPT.process == os.getpid():
+                _KEPT.n_keepers -= 1
+                if not _KEPT.n_keepers:
+                    _KEPT.close()
 
 
 def _same(file: h5py.File, array: StoredArray) -> h5py.Dataset:

@@ -303,6 +303,18 @@ def test_a_damaged_chunk_is_named(tmp_path, filters):
     assert np.array_equal(decoded(source[7:]), COUNTS[7:])
 
 
+def test_gzip_that_lost_its_checksum_is_refused_as_by_hdf5(tmp_path):
+    source = source_of(write(tmp_path / "run.h5", **FILTERS["gzip"]))
+    with h5py.File(tmp_path / "run.h5", "r+") as file:
+        stored = file["entry/data/data"]
+        mask, content = stored.id.read_direct_chunk((6, 0, 0))
+        stored.id.write_direct_chunk((6, 0, 0), content[:-2], mask)
+        with pytest.raises(OSError, match="filter"):
+            stored[6]
+    with pytest.raises(ReadError, match=r"frame 6 .* it ends before its checksum does"):
+        decoded(source)
+
+
 def test_the_error_of_a_chunk_that_another_found_damaged(tmp_path):
     source = source_of(write(tmp_path / "run.h5", chunks=SHAPES["rows beyond the edge"]))
     first = source.raw(5)[2][0]
@@ -352,6 +364,29 @@ def test_files_stay_open_only_while_asked_for(tmp_path, monkeypatch):
     assert not kept.files
     assert not any(opened)  # h5py: a closed file is false
     assert np.array_equal(images, np.tile(COUNTS[:9], (4, 1, 1)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_keeps_files_of_its_own_open(tmp_path):
+    source = source_of(write_series(tmp_path))
+    kept = chunk_module._KEPT
+    with kept_open():
+        source.raw(0)
+        (inherited,) = kept.files.values()
+        child = os.fork()
+        if not child:
+            try:
+                with kept_open():
+                    source.raw(0)
+                    (own,) = kept.files.values()
+                    is_own = own[0] is not inherited[0] and kept.n_keepers == 1
+                os._exit(0 if is_own and not kept.files and not kept.n_keepers else 1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert kept.files
+        assert inherited[0]
 
 
 def test_out_must_fit(tmp_path):
