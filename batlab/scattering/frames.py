@@ -90,7 +90,7 @@ def pixel_image(image: Any, name: str, shape: tuple[int, int]) -> np.ndarray | N
     """
     if image is None:
         return None
-    values = np.asarray(image.values if isinstance(image, xr.DataArray) else image, dtype=float)
+    values = np.asarray(_in_image_order(image), dtype=float)
     if values.shape != shape:
         raise DimensionError(f"{name} must have the frames' shape {shape} (y, x), got {values.shape}")
     return values.ravel()
@@ -106,9 +106,19 @@ def native(block: np.ndarray) -> np.ndarray:
 def overflow_in(values: list[float], dtype: np.dtype) -> np.ndarray:
     """Return those overflow values that a pixel of this type can have."""
     if dtype.kind == "f":
-        return np.array(values, dtype)
+        with np.errstate(over="ignore"):  # beyond the type's range: no pixel but an infinite one, lost anyhow
+            return np.array(values, dtype)
     info = np.iinfo(dtype)
     return np.array([int(value) for value in values if info.min <= value <= info.max and value == int(value)], dtype)
+
+
+def _in_image_order(image: Any) -> Any:
+    """Return the array of an image or series; one whose dimensions have our names is put into our order."""
+    if not isinstance(image, xr.DataArray):
+        return image if hasattr(image, "shape") else np.asarray(image)
+    if {"y", "x"} <= set(image.dims) <= {"frame", "y", "x"}:
+        image = image.transpose(*(dim for dim in ("frame", "y", "x") if dim in image.dims))
+    return image.data
 
 
 def _masks(masks: list[Any], shape: tuple[int, int, int]) -> tuple[np.ndarray | None, Any]:
@@ -116,8 +126,7 @@ def _masks(masks: list[Any], shape: tuple[int, int, int]) -> tuple[np.ndarray | 
     for mask in masks:
         if mask is None:
             continue
-        values = mask.data if isinstance(mask, xr.DataArray) else mask
-        values = values if hasattr(values, "shape") else np.asarray(values)
+        values = _in_image_order(mask)
         if values.shape == shape[1:]:
             values = np.asarray(values).astype(bool)
             fixed = values if fixed is None else fixed | values
@@ -132,8 +141,7 @@ def _masks(masks: list[Any], shape: tuple[int, int, int]) -> tuple[np.ndarray | 
 def _variance(variance: Any, shape: tuple[int, int, int]) -> Any:
     if variance is None:
         return None
-    values = variance.data if isinstance(variance, xr.DataArray) else variance
-    values = values if hasattr(values, "shape") else np.asarray(values)
+    values = _in_image_order(variance)
     if values.shape not in (shape, shape[1:], (1, *shape[1:])):
         raise DimensionError(f"variance must be {shape[1:]} (y, x) or {shape} (frame, y, x), got {values.shape}")
     if values.dtype.kind not in "uif":

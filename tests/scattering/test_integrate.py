@@ -341,6 +341,34 @@ def test_inputs_are_left_unchanged():
     assert (dark == 1).all()
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("name", ["mask", "dark", "flat", "variance"])
+def test_images_with_other_order_of_dimensions_are_put_into_ours(name, lazy):
+    data, random = stack()[:, :180, :180], np.random.default_rng(1)
+    config = CONFIG.replace("210", "180")
+    geometry = Geometry(0.05, 0.0082, 0.0111, wavelength=0.7, detector_config=config, shape=(180, 180),
+                        orientation_stated=True)  # fmt: skip
+    image = random.random((3, 180, 180)) < 0.3 if name == "mask" else random.uniform(0.5, 2, (3, 180, 180))
+    for values, dims in ((image, ("frame", "y", "x")), (image[0], ("y", "x"))):
+        if len(dims) == 3 and name in ("dark", "flat"):
+            continue
+        labelled = xr.DataArray(da.from_array(values) if lazy else values, dims=dims)
+        turned = labelled.transpose(*dims[::-1])
+        one, other, plain = (
+            scattering.integrate(frames_of(data), geometry, n_bins=30, **{name: this})
+            for this in (labelled, turned, values)
+        )
+        for key in ("intensity", "variance", "n_pixels"):
+            np.testing.assert_array_equal(one[key], plain[key])
+            np.testing.assert_array_equal(other[key], plain[key])
+
+
+def test_an_overflow_value_beyond_the_type_marks_nothing():
+    data = stack(dtype=np.float32)
+    marked = scattering.integrate(frames_of(data, overflow=1e300), GEOMETRY, n_bins=10)
+    np.testing.assert_array_equal(marked.signal, scattering.integrate(frames_of(data), GEOMETRY, n_bins=10).signal)
+
+
 def test_a_single_image_and_a_dataarray_count_as_one_frame():
     image = xr.DataArray(stack(1)[0], dims=("y", "x"))
     result = schema.check(scattering.integrate(image, GEOMETRY, n_bins=30))
