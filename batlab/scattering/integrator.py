@@ -213,6 +213,9 @@ def integrate(
     factor larger than independent ``intensity_sigma`` say, because bins share pixels (for even counts, the square root
     of the row sum of their covariance over their variance).
 
+    ``q_mean`` (``two_theta_mean``, ``radius_mean``) is where the pixels of a bin lie on average: beside its centre
+    where it holds few, or where rings end at the detector's edge. `curves.fit_peaks` fits the curve there.
+
     Raises
     ------
     DimensionError
@@ -301,6 +304,8 @@ def _variables(wish: Settings, plan: Plan, sums: dict[str, Any]) -> dict[Any, xr
     if plan.inflation is not None:
         told = "factor on the uncertainty of what spans several bins"
         variables["sigma_inflation"] = quantity(dims, plan.inflation.reshape(sizes), "1", told)
+    axis, units, told = AXES[wish.unit]
+    variables[f"{axis}_mean"] = quantity(dims, plan.mean.reshape(sizes), units, f"mean {told} of the pixels in the bin")
     return variables
 
 

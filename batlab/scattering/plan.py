@@ -12,7 +12,7 @@ from batlab.scattering import bins
 from batlab.scattering.bins import Grid, PixelBins, PixelRuns
 from batlab.scattering.geometry import Pixels
 
-VERSION = 1  # of the plan: a cached one of another version is not read
+VERSION = 2  # of the plan: a cached one of another version is not read
 DOUBTFUL = 0.4  # of the pixels masked
 # What is left of a bin after its lost pixels were taken away is rounding where it is below this part of the whole.
 RESIDUE = 1e-9
@@ -41,6 +41,9 @@ class Plan:
     inflation
         (bin,) float64 or None where nothing is split: by how much σ of the sum over neighbouring bins exceeds what
         independent σ of the bins give, as they share pixels: sqrt(sum of parts / sum of squared parts).
+    mean
+        (bin,) float64: where the pixels of a bin lie on average, in the unit of the result; the centre of the bin
+        where it has none. Rings thin out or end within a bin, so that it is not the bin's centre.
     doubt
         What to warn of whenever the plan is used; empty where nothing is doubtful.
     """
@@ -54,6 +57,7 @@ class Plan:
     totals: np.ndarray
     n_pixels: np.ndarray
     inflation: np.ndarray | None
+    mean: np.ndarray
     doubt: str = ""
 
     @property
@@ -63,7 +67,16 @@ class Plan:
     @property
     def nbytes(self) -> int:
         """Memory that the plan holds."""
-        own = (self.radial, self.azimuth, self.weights, self.powers, self.totals, self.n_pixels, self.inflation)
+        own = (
+            self.radial,
+            self.azimuth,
+            self.weights,
+            self.powers,
+            self.totals,
+            self.n_pixels,
+            self.inflation,
+            self.mean,
+        )
         return sum(array.nbytes for array in (*own, *vars(self.index).values()) if array is not None)
 
 
@@ -106,13 +119,18 @@ def make_plan(
         index = bins.pixel_runs(pixels, used, grid, split)
         doubt = _doubt(number >= 0, used, is_empty=len(index.first) == 0)
     powers = np.array([1, 1, 2][: len(weights)], np.uint8)
-    totals, n_pixels, squares = sums_over(index, weights, powers, grid.n_bins)
+    # Rounded to float32, whose sums in double are exact: the order of the pixels does not matter.
+    rows = np.concatenate([weights, (weights[0] * pixels.position).astype(np.float32)[None]])
+    totals, n_pixels, squares = sums_over(index, rows, np.append(powers, np.uint8(1)), grid.n_bins)
+    totals, moment = totals[:-1], totals[-1]
     inflation = None
     if isinstance(index, PixelRuns):
         with np.errstate(invalid="ignore"):
             inflation = np.sqrt(n_pixels / squares)
     radial = bins.centres(*grid.radial, grid.n_radial) * pixels.scale
-    return Plan(radial, _azimuths(grid), grid.n_bins, index, weights, powers, totals, n_pixels, inflation, doubt)
+    centre = np.tile(radial, max(1, grid.n_azimuth))
+    mean = np.divide(moment * pixels.scale, totals[0], out=centre, where=totals[0] > 0)
+    return Plan(radial, _azimuths(grid), grid.n_bins, index, weights, powers, totals, n_pixels, inflation, mean, doubt)
 
 
 def sums_over(

@@ -170,7 +170,7 @@ def _are_sound(index: PixelRuns, n_pixels: int, n_bins: int) -> bool:
 
 def _arrays(plan: Plan) -> dict[str, np.ndarray]:
     own = {f"index_{name}": array for name, array in vars(plan.index).items()}
-    named = ("radial", "azimuth", "weights", "powers", "totals", "n_pixels", "inflation")
+    named = ("radial", "azimuth", "weights", "powers", "totals", "n_pixels", "inflation", "mean")
     return {name: getattr(plan, name) for name in named if getattr(plan, name) is not None} | own
 
 

@@ -139,5 +139,10 @@ def _swap(patterns: xr.Dataset, old: str, new: str, values: np.ndarray, waveleng
     units, name = {"q": ("1/angstrom", "scattering vector"), "two_theta": ("degree", "scattering angle")}[new]
     leftover = [key for key in (new,) if key in patterns.variables]
     result = patterns.drop_vars(leftover).rename({old: new}).assign_coords({new: quantity(new, values, units, name)})
+    if (mean := f"{old}_mean") in result:
+        places = np.asarray(result[mean].values, dtype=float)
+        moved = _q(places, wavelength) if new == "q" else two_theta_of(places, wavelength)
+        attrs = {"units": units, "long_name": f"mean {name} of the pixels in the bin"}
+        result = result.drop_vars(mean).assign({f"{new}_mean": (result[mean].dims, moved, attrs)})
     result.attrs["wavelength"] = wavelength
     return result if (np.diff(values) > 0).all() else result.sortby(new)

@@ -32,7 +32,9 @@ def plan_of(bins, owner, n_bins, weights):
 def made(index, n_bins, weights):
     powers = np.array([1, 1, 2][: len(weights)], np.uint8)
     nothing = np.zeros(n_bins)
-    return Plan(np.arange(n_bins, dtype=float), None, n_bins, index, weights, powers, nothing[None], nothing, None)
+    return Plan(
+        np.arange(n_bins, dtype=float), None, n_bins, index, weights, powers, nothing[None], nothing, None, nothing
+    )
 
 
 @cache

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from batlab import constants, schema
+from batlab import constants, scattering, schema
 from batlab.errors import DimensionError
+from batlab.io import Geometry
 from batlab.scattering import to_q, to_two_theta
 
 
@@ -70,3 +71,17 @@ def test_input_is_left_unchanged():
     before = start.copy(deep=True)
     to_q(start)
     xr.testing.assert_identical(start, before)
+
+
+def test_where_the_pixels_lie_goes_along():
+    """Integrated over q, or over 2θ and taken to q: the same axis for the same pixels, within a bin's width."""
+    config = '{"pixel1": 1e-4, "pixel2": 1e-4, "max_shape": [40, 50]}'
+    geometry = Geometry(0.05, 0.001, 0.002, wavelength=1.0, shape=(40, 50), detector_config=config)
+    frames = xr.DataArray(np.ones((1, 40, 50), np.uint16), dims=("frame", "y", "x"))
+    angles = scattering.integrate(frames, geometry, n_bins=10, unit="two_theta")
+    there = schema.check(to_q(angles))
+    assert "two_theta_mean" not in there
+    expected = 4 * np.pi * np.sin(np.radians(angles.two_theta_mean) / 2)
+    np.testing.assert_allclose(there.q_mean, expected, rtol=1e-14)
+    assert (np.abs(there.q_mean - there.q) < 0.5 * np.gradient(there.q)).all()
+    np.testing.assert_allclose(to_two_theta(there).two_theta_mean, angles.two_theta_mean, rtol=1e-12)
