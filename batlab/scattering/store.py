@@ -171,9 +171,9 @@ class Store:
         for text in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
             try:
                 start, check, unread = json.loads(text if text.endswith(b"\n") else b"")
-            except ValueError:
+                lines.append((int(start), int(check), dict(unread)))
+            except (ValueError, TypeError):  # cut short, or not ours: the task is done again
                 continue
-            lines.append((start, check, unread))
         good = lines[:-CHECKED] + [line for line in lines[-CHECKED:] if self._crc(line[0], size) == line[1]]
         with replacing(path, overwrite=True) as new:
             new.write_text("".join(json.dumps(line) + "\n" for line in good), encoding="utf-8")

@@ -171,7 +171,7 @@ def test_what_a_loss_of_power_took_is_done_again(stacks, run, monkeypatch, harm)
     elif harm == "line cut":
         log.write_bytes(log.read_bytes()[:-4])
     else:
-        log.write_bytes(log.read_bytes() + b"\0\0\xff\n[1]\n")
+        log.write_bytes(log.read_bytes() + b'\0\0\xff\n[1]\n5\nnull\n["x", 1, {}]\n')
     stacks.assert_same_bits(integrate(run, stacks), integrate(run, stacks, store=run / "patterns.zarr"))
     assert len(finished(run)) == 5
 
