@@ -7,12 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from batlab.dashboards.calibration import Calibrator
     from batlab.dashboards.cycle_explorer import CycleExplorer
     from batlab.dashboards.show import show
 
-_HOMES = {"CycleExplorer": "cycle_explorer", "show": "show"}
+_HOMES = {"Calibrator": "calibration", "CycleExplorer": "cycle_explorer", "show": "show"}
 
-__all__ = ["CycleExplorer", "show"]
+__all__ = ["Calibrator", "CycleExplorer", "show"]
 
 
 def __getattr__(name: str) -> Any:

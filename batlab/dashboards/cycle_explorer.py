@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from bokeh.events import RangesUpdate, SelectionGeometry, Tap
 
-from batlab.dashboards import bokehjs
+from batlab.dashboards import page
 from batlab.dashboards.controls import Controls
 from batlab.dashboards.marking import WIDTH, Marking
 from batlab.dashboards.measurement import Measurement
@@ -25,7 +25,6 @@ from batlab.failure import Store
 
 MAP = {"scale", "limits", "reference", "frames", "axis_range"}
 PATTERN = {"scale", "reference", "axis_range"}
-_shown: dict[str, CycleExplorer] = {}  # by cell: a cell that runs again replaces its dashboard
 
 
 class CycleExplorer:
@@ -85,6 +84,7 @@ class CycleExplorer:
         self._fill(measurement)
         self.screen.make_document()
         self.view = FigureView(self.screen.root)
+        self.views = [self.view]
         self.widget = self._compose()
 
     def _compose(self) -> w.VBox:
@@ -207,16 +207,7 @@ class CycleExplorer:
 
     def show(self) -> None:
         """Display the dashboard. A cell that runs again closes the dashboard that it had shown before."""
-        from IPython.display import display
-
-        cell = _cell()
-        if cell and (before := _shown.get(cell)) is not None and before is not self:
-            before.close()
-        if cell:
-            _shown[cell] = self
-        bokehjs.load()
-        self.view.refresh()
-        display(self.widget)
+        page.display(self)
 
     def code(self) -> str:
         """Return the lines of Python that draw what is on the screen."""
@@ -229,12 +220,9 @@ class CycleExplorer:
     def close(self) -> None:
         """Take the dashboard off the page and let go of its data."""
         self.state.unobserve_all()
-        for widget in _descendants(self.widget):
-            widget.close()
+        page.forget(self)
         self.screen.root.document.clear()
-        for cell in [cell for cell, explorer in _shown.items() if explorer is self]:
-            del _shown[cell]
-        for name in ("screen", "measurement", "view", "marking", "controls", "widget", "_given"):
+        for name in ("screen", "measurement", "view", "views", "marking", "controls", "widget", "_given"):
             delattr(self, name)
 
 
@@ -250,24 +238,9 @@ def _first_state(measurement: Measurement) -> State:
     )
 
 
-def _descendants(widget: Any) -> Iterator[Any]:
-    for child in getattr(widget, "children", ()):
-        yield from _descendants(child)
-    yield widget
-
-
 def _person() -> str:
     """Return the name under which somebody works here, to be changed in the form."""
     try:
         return os.environ.get("JUPYTERHUB_USER") or getuser()
     except (OSError, KeyError):  # a container may run under a user without a name
         return ""
-
-
-def _cell() -> str:
-    """Return the id of the notebook's cell that runs now, or nothing outside a notebook."""
-    from IPython import get_ipython
-
-    shell = get_ipython()
-    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
-    return str(parent.get("metadata", {}).get("cellId", ""))

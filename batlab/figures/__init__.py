@@ -5,17 +5,20 @@ dashboard moves have names (``cursor``, ``map``, ``line``).
 """
 
 from batlab.figures.cycling import cycling
+from batlab.figures.detector_image import detector_image
 from batlab.figures.events import events
 from batlab.figures.heat_map import heat_map
 from batlab.figures.marks import add_marks
 from batlab.figures.pattern import pattern
 from batlab.figures.pixels import map_image
+from batlab.figures.ring_residuals import ring_residuals
 from batlab.figures.style import phase_colour
 from batlab.figures.track import distinct, quantities, track
 
 __all__ = [
     "add_marks",
     "cycling",
+    "detector_image",
     "distinct",
     "events",
     "heat_map",
@@ -23,5 +26,6 @@ __all__ = [
     "pattern",
     "phase_colour",
     "quantities",
+    "ring_residuals",
     "track",
 ]

@@ -9,6 +9,7 @@ from batlab.scattering.follow import Follower, follow
 from batlab.scattering.integrator import Integrator, integrate
 from batlab.scattering.masks import draw_mask, open_mask
 from batlab.scattering.outliers import clipped_mask, clipped_pixels
+from batlab.scattering.ring_lines import ring_angles, ring_lines
 from batlab.scattering.rings import Quantile, SigmaClip
 from batlab.scattering.slurm import slurm_cluster
 from batlab.scattering.units import to_q, to_two_theta
@@ -30,6 +31,8 @@ __all__ = [
     "follow",
     "integrate",
     "open_mask",
+    "ring_angles",
+    "ring_lines",
     "ring_spacings",
     "slurm_cluster",
     "to_q",
