@@ -66,8 +66,8 @@ def find_points(
     two_theta = integrator.center_array(picture.shape, unit="2th_rad", scale=False)[picture.y, picture.x]
     pixel = pixel_angle(integrator, angles[rings], picture.shape)
     reaches = np.minimum(reach * pixel, GAP_SHARE * _gaps(angles)[rings])
-    at, number = _near_rings(two_theta, angles[rings], reaches)
     empty = np.zeros(0)
+    at, number = _near_rings(two_theta, angles[rings], reaches) if rings.size else (empty, empty)
     if not at.size:
         return RingPoints(np.zeros(0, int), empty, empty, empty, np.zeros((0, 2)), np.full(rings.size, np.nan))
     chi = np.arctan2(*_offsets(integrator, picture, at))
