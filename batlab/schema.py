@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -258,8 +259,9 @@ def record(
     return copied
 
 
+@cache
 def version() -> str:
-    """Return batlab's version."""
+    """Return batlab's version, read once."""
     try:
         return installed_version("batlab")
     except PackageNotFoundError:

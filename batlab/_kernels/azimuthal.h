@@ -91,7 +91,7 @@ static int bin_reals(const bin_task *t, bin_block *b) {
 }
 
 /* Bytes of scratch of a thread; `words`, `wide_words` and `sums` (numbers a thread) stand apart, zero at first. */
-static inline ptrdiff_t bin_scratch(void) { return (ptrdiff_t)sizeof(bin_block) + 64; }
+static inline ptrdiff_t bin_scratch(void) { return (ptrdiff_t)sizeof(bin_block) + PIX_LINE; }
 
 static inline ptrdiff_t bin_words(const bin_task *t) { return bin_copies(t) * (t->n_internal + 1) * BIN_GROUP; }
 
@@ -114,7 +114,7 @@ static bin_task bin_part(const bin_task *t, ptrdiff_t start, ptrdiff_t stop, ptr
 }
 
 static bin_block *bin_block_of(uint8_t *scratch, ptrdiff_t thread) {
-    return (bin_block *)(((uintptr_t)(scratch + thread * bin_scratch()) + 63) & ~(uintptr_t)63);
+    return (bin_block *)pix_align(scratch + thread * bin_scratch());
 }
 
 static int bin_group(const bin_task *t, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t thread, uint8_t *scratch) {

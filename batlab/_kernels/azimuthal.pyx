@@ -9,7 +9,9 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 import numpy as np
 
-from batlab._kernels.tasks cimport BIN_GROUP, bin_group, bin_scratch, bin_task, bin_words, code, pixel_t
+from batlab._kernels.tasks cimport (
+    BIN_GROUP, PIX_LINE, bin_group, bin_scratch, bin_task, bin_words, code, pix_align, pixel_t,
+)
 
 ctypedef fused index_t:
     uint16_t
@@ -61,12 +63,14 @@ def azimuthal(const pixel_t[:, ::1] frames not None, const index_t[::1] bins not
     n_threads = min(n_threads, n_frames)
     n_groups = (n_frames + n_threads * BIN_GROUP - 1) // (n_threads * BIN_GROUP) * n_threads
     is_real = pixel_t is float or pixel_t is double
-    cdef uint32_t[:, ::1] words = np.zeros((n_threads, 1 if is_real else bin_words(&task)), np.uint32)
-    cdef uint64_t[:, ::1] wide_words = np.zeros((n_threads, words.shape[1]), np.uint64)
-    cdef double[:, ::1] sums = np.zeros((n_threads, (task.n_internal + 1) * BIN_GROUP if is_real else 1))
+    cdef Py_ssize_t n_words = 0 if is_real else n_threads * bin_words(&task)
+    cdef uint32_t[::1] words = np.zeros(n_words + PIX_LINE, np.uint32)
+    cdef uint64_t[::1] wide_words = np.zeros(n_words + PIX_LINE, np.uint64)
+    cdef double[::1] sums = np.zeros(PIX_LINE + (n_threads * (task.n_internal + 1) * BIN_GROUP if is_real else 0))
     cdef uint8_t[:, ::1] scratch = np.empty((n_threads, bin_scratch()), np.uint8)
     cdef int32_t[::1] status = np.zeros(n_groups, np.int32)
-    task.words, task.wide_words, task.sums = &words[0, 0], &wide_words[0, 0], &sums[0, 0]
+    task.words, task.wide_words = <uint32_t *>pix_align(&words[0]), <uint64_t *>pix_align(&wide_words[0])
+    task.sums = <double *>pix_align(&sums[0])
 
     for g in prange(n_groups, schedule="static", num_threads=n_threads, nogil=True):
         status[g] = bin_group(&task, g * n_frames // n_groups, (g + 1) * n_frames // n_groups, threadid(),

@@ -9,7 +9,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 import numpy as np
 
 from batlab._kernels.tasks cimport (
-    BIN_GROUP, PIX_BLOCK, bin_scratch, bin_task, bin_words, code, pixel_t, run_scratch, run_sums, run_task,
+    BIN_GROUP, PIX_BLOCK, PIX_LINE, bin_scratch, bin_task, bin_words, code, pix_align, pixel_t, run_scratch, run_sums,
+    run_task,
 )
 
 cdef extern from "fused.h" nogil:
@@ -130,12 +131,13 @@ def azimuthal_chunks(list chunks not None, tuple index not None, Py_ssize_t n_bi
     split.skipped = whole.skipped = &skipped[0, 0]
     split.skipped_weights = whole.skipped_weights = NULL if n_weights == 0 else &skipped_weights[0, 0, 0]
     is_real = pixel_t is float or pixel_t is double
-    cdef uint32_t[:, ::1] words = np.zeros((n_threads, 1 if is_real or is_split else bin_words(&whole)), np.uint32)
-    cdef uint64_t[:, ::1] wide_words = np.zeros((n_threads, words.shape[1]), np.uint64)
-    cdef double[:, ::1] sums = np.zeros((n_threads, run_sums(n_bins) if is_split else
-                                         (whole.n_internal + 1) * BIN_GROUP if is_real else 1))
-    whole.words, whole.wide_words = &words[0, 0], &wide_words[0, 0]
-    split.sums = whole.sums = &sums[0, 0]
+    cdef Py_ssize_t n_words = 0 if is_real or is_split else n_threads * bin_words(&whole)
+    cdef uint32_t[::1] words = np.zeros(n_words + PIX_LINE, np.uint32)
+    cdef uint64_t[::1] wide_words = np.zeros(n_words + PIX_LINE, np.uint64)
+    cdef double[::1] sums = np.zeros(PIX_LINE + n_threads * (
+        run_sums(n_bins) if is_split else (whole.n_internal + 1) * BIN_GROUP if is_real else 0))
+    whole.words, whole.wide_words = <uint32_t *>pix_align(&words[0]), <uint64_t *>pix_align(&wide_words[0])
+    split.sums = whole.sums = <double *>pix_align(&sums[0])
     cdef uint8_t[:, ::1] scratch = np.empty((n_threads, run_scratch() if is_split else bin_scratch()), np.uint8)
     cdef uint8_t[:, ::1] windows = np.empty((n_threads, fused_scratch()), np.uint8)
     cdef uint8_t[:, ::1] planes = np.empty((n_threads, BIN_GROUP * largest), np.uint8)

@@ -8,7 +8,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 import numpy as np
 
-from batlab._kernels.tasks cimport PIX_BLOCK, RUN_GROUP, code, pixel_t, run_group, run_scratch, run_sums, run_task
+from batlab._kernels.tasks cimport (
+    PIX_BLOCK, PIX_LINE, RUN_GROUP, code, pix_align, pixel_t, run_group, run_scratch, run_sums, run_task,
+)
 
 
 cdef int check(Py_ssize_t n_frames, Py_ssize_t n_pixels, Py_ssize_t n_bins, const float[:, ::1] weights,
@@ -66,10 +68,10 @@ def azimuthal_split(const pixel_t[:, ::1] frames not None, const uint32_t[::1] f
     task.skipped_weights = NULL if task.n_weights == 0 else &skipped_weights[0, 0, 0]
     n_threads = min(n_threads, n_frames)
     n_groups = (n_frames + n_threads * RUN_GROUP - 1) // (n_threads * RUN_GROUP) * n_threads
-    cdef double[:, ::1] sums = np.zeros((n_threads, run_sums(n_bins)))
+    cdef double[::1] sums = np.zeros(n_threads * run_sums(n_bins) + PIX_LINE)
     cdef uint8_t[:, ::1] scratch = np.empty((n_threads, run_scratch()), np.uint8)
     cdef int32_t[::1] status = np.zeros(n_groups, np.int32)
-    task.sums = &sums[0, 0]
+    task.sums = <double *>pix_align(&sums[0])
 
     for g in prange(n_groups, schedule="static", num_threads=n_threads, nogil=True):
         status[g] = run_group(&task, g * n_frames // n_groups, (g + 1) * n_frames // n_groups, threadid(),

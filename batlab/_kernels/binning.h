@@ -13,6 +13,7 @@
 #define BIN_BLOCK PIX_BLOCK /* the eight narrow rows of a block and their index fit a first-level cache */
 #define BIN_TILE 256   /* pixels spread into words at a time */
 #define BIN_GROUP 8    /* frames */
+#define BIN_SINGLE 2   /* words of a bin where a frame is alone: neighbouring pixels take turns */
 #define BIN_ZERO 20    /* 4095 * 255 < 2^20 */
 #define BIN_ZERO_WIDE 48
 #define BIN_FEW 16384  /* internal bins: below, neighbouring pixels get words of their own and need not wait */
@@ -34,15 +35,15 @@ typedef struct {
 } bin_task;
 
 typedef struct {
-    uint32_t offset[BIN_BLOCK]; /* of the words of a pixel's bin */
-    pix_keep keep;
+    uint32_t offset[BIN_BLOCK] PIX_ALIGNED, scale; /* of the words of a pixel's bin: scale times the bin */
+    pix_keep keep PIX_ALIGNED;
     pix_special special; /* of one frame */
-    uint8_t narrow[BIN_GROUP][BIN_BLOCK];
-    uint8_t mixed[BIN_BLOCK * BIN_GROUP]; /* (pixel, frame) */
+    uint8_t narrow[BIN_GROUP][BIN_BLOCK] PIX_ALIGNED;
+    uint8_t mixed[BIN_BLOCK * BIN_GROUP] PIX_ALIGNED; /* (pixel, frame) */
     uint32_t wide[BIN_GROUP][BIN_BLOCK];
-    uint32_t spread[BIN_TILE * BIN_GROUP];
-    uint64_t wide_spread[BIN_TILE * BIN_GROUP];
-    double value[BIN_BLOCK], variance[BIN_BLOCK]; /* of one frame of floats */
+    uint32_t spread[BIN_TILE * BIN_GROUP] PIX_ALIGNED;
+    uint64_t wide_spread[BIN_TILE * BIN_GROUP] PIX_ALIGNED;
+    double value[BIN_BLOCK] PIX_ALIGNED, variance[BIN_BLOCK]; /* of one frame of floats */
     int is_corrected[BIN_GROUP], is_narrow[BIN_GROUP], has_words, has_wide_words;
 } bin_block;
 
@@ -55,15 +56,13 @@ static inline ptrdiff_t bin_copies(const bin_task *t) { return t->n_internal < B
    where a bin does not exist. */
 #define BIN_INDEX(NAME, TYPE)                                                                                         \
     BATLAB_CLONES static int NAME(const TYPE *restrict bins, ptrdiff_t n, uint32_t spare, bin_block *restrict b,      \
-                                  ptrdiff_t item) {                                                                   \
+                                  ptrdiff_t item, uint32_t scale) {                                                   \
         TYPE lowest = (TYPE)-1, highest = 0;                                                                          \
         ptrdiff_t i;                                                                                                  \
-        for (i = 0; i < n; i++) {                                                                                     \
-            lowest = bins[i] < lowest ? bins[i] : lowest;                                                             \
-            highest = bins[i] > highest ? bins[i] : highest;                                                          \
-            b->offset[i] = BIN_GROUP * (uint32_t)bins[i];                                                             \
-        }                                                                                                             \
-        for (; i & (BIN_GROUP - 1); i++) b->offset[i] = BIN_GROUP * spare;                                            \
+        for (i = 0; i < n; i++) lowest = bins[i] < lowest ? bins[i] : lowest;                                         \
+        for (i = 0; i < n; i++) highest = bins[i] > highest ? bins[i] : highest;                                      \
+        for (i = 0; i < n; i++) b->offset[i] = scale * (uint32_t)bins[i];                                             \
+        for (; i & (BIN_GROUP - 1); i++) b->offset[i] = scale * spare;                                                \
         if (item == 1) for (i = 0; i < n; i++) b->keep.of1[i] = (uint8_t)-(bins[i] != spare);                         \
         else if (item == 2) for (i = 0; i < n; i++) b->keep.of2[i] = (uint16_t)-(bins[i] != spare);                   \
         else for (i = 0; i < n; i++) b->keep.of4[i] = -(uint32_t)(bins[i] != spare);                                  \
@@ -74,15 +73,17 @@ BIN_INDEX(bin_index_4, uint32_t)
 
 static int bin_load_index(const bin_task *t, ptrdiff_t first, ptrdiff_t n, bin_block *b) {
     uint32_t spare = (uint32_t)t->n_internal;
-    ptrdiff_t item = pix_item[t->kind.type];
-    if (t->index_size == 2) return bin_index_2((const uint16_t *)t->bins + first, n, spare, b, item);
-    return bin_index_4((const uint32_t *)t->bins + first, n, spare, b, item);
+    ptrdiff_t item = pix_item[t->kind.type], end = t->n_pixels - first - n;
+    pix_prefetch((const char *)t->bins + (first + n) * t->index_size, (end < n ? end : n) * t->index_size);
+    b->scale = t->n_frames == 1 && t->kind.type < PIX_F4 ? BIN_SINGLE : BIN_GROUP;
+    if (t->index_size == 2) return bin_index_2((const uint16_t *)t->bins + first, n, spare, b, item, b->scale);
+    return bin_index_4((const uint32_t *)t->bins + first, n, spare, b, item, b->scale);
 }
 
 /* What the lost pixels of a frame would have weighed. */
 static void bin_leave_out(const bin_task *t, const bin_block *b, ptrdiff_t f, ptrdiff_t first) {
     for (ptrdiff_t j = 0; j < b->special.n_lost; j++) {
-        ptrdiff_t i = b->special.lost[j], bin = t->owner[b->offset[i] / BIN_GROUP];
+        ptrdiff_t i = b->special.lost[j], bin = t->owner[b->offset[i] / b->scale];
         t->skipped[f * t->n_bins + bin] += 1;
         for (ptrdiff_t k = 0; k < t->n_weights; k++)
             t->skipped_weights[(f * t->n_weights + k) * t->n_bins + bin] += t->weights[k * t->n_pixels + first + i];
@@ -94,10 +95,10 @@ static void bin_correct(const bin_task *t, bin_block *b, ptrdiff_t f, const void
     const pix_special *s = &b->special;
     for (ptrdiff_t j = 0; j < s->n_lost; j++) {
         b->wide[f][s->lost[j]] = 0;
-        t->variance[f * t->n_bins + t->owner[b->offset[s->lost[j]] / BIN_GROUP]] -= !t->of_variance;
+        t->variance[f * t->n_bins + t->owner[b->offset[s->lost[j]] / b->scale]] -= !t->of_variance;
     }
     for (ptrdiff_t j = 0; j < s->n_negative; j++) {
-        ptrdiff_t i = s->negative[j], at = f * t->n_bins + t->owner[b->offset[i] / BIN_GROUP];
+        ptrdiff_t i = s->negative[j], at = f * t->n_bins + t->owner[b->offset[i] / b->scale];
         double value = t->kind.type == PIX_I2 ? ((const int16_t *)v)[i] : ((const int32_t *)v)[i];
         b->wide[f][i] = 0;
         t->signal[at] += value;
@@ -165,18 +166,19 @@ BATLAB_CLONES static void bin_spread_wide(const uint32_t (*restrict rows)[BIN_BL
 BIN_ADD(bin_add_words, uint32_t, bin_vector)
 BIN_ADD(bin_add_wide_words, uint64_t, bin_wide_vector)
 
-/* One frame alone: neighbouring pixels take turns between two words of a bin. */
-#define BIN_ADD_SINGLE(NAME, VALUE, TYPE, ZERO)                                                                       \
-    BATLAB_CLONES static void NAME(const VALUE *restrict row, const uint32_t *restrict offset, TYPE *restrict words,  \
-                                   ptrdiff_t n) {                                                                     \
+/* One frame alone: `spread` has a word a pixel. */
+#define BIN_ADD_SINGLE(NAME, TYPE)                                                                                    \
+    static void NAME(const TYPE *restrict spread, const uint32_t *restrict offset, TYPE *restrict words,              \
+                     ptrdiff_t n) {                                                                                   \
         for (ptrdiff_t i = 0; i < n; i += BIN_GROUP)                                                                  \
-            for (int k = 0; k < BIN_GROUP; k++) {                                                                     \
-                TYPE value = row[i + k];                                                                              \
-                words[offset[i + k] / 4 + (k & 1)] += value + ((TYPE)(value == 0) << ZERO);                           \
-            }                                                                                                         \
+            for (int k = 0; k < BIN_GROUP; k++) words[(size_t)offset[i + k] + (k & 1)] += spread[i + k];              \
     }
-BIN_ADD_SINGLE(bin_add_single, uint8_t, uint32_t, BIN_ZERO)
-BIN_ADD_SINGLE(bin_add_single_wide, uint32_t, uint64_t, BIN_ZERO_WIDE)
+BIN_ADD_SINGLE(bin_add_single, uint32_t)
+BIN_ADD_SINGLE(bin_add_single_wide, uint64_t)
+
+BATLAB_CLONES static void bin_spread_single_wide(const uint32_t *restrict row, uint64_t *restrict words, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) words[i] = row[i] == 0 ? (uint64_t)1 << BIN_ZERO_WIDE : row[i];
+}
 
 /* Rows of the block, narrow or wide, to the words of their bins. */
 static void bin_add_block(const bin_task *t, bin_block *b, ptrdiff_t n) {
@@ -185,8 +187,10 @@ static void bin_add_block(const bin_task *t, bin_block *b, ptrdiff_t n) {
     for (f = 0; f < t->n_frames; f++) is_narrow &= b->is_narrow[f];
     b->has_words |= is_narrow;
     b->has_wide_words |= !is_narrow;
-    if (is_narrow && t->n_frames == 1) bin_add_single(b->narrow[0], b->offset, t->words, n);
-    else if (is_narrow) {
+    if (is_narrow && t->n_frames == 1) {
+        bin_spread(b->narrow[0], b->spread, n);
+        bin_add_single(b->spread, b->offset, t->words, n);
+    } else if (is_narrow) {
         pix_mix((const uint8_t(*)[PIX_BLOCK])b->narrow, 0, n, b->mixed);
         for (q = 0; q < n; q += BIN_TILE) {
             ptrdiff_t m = n - q < BIN_TILE ? n - q : BIN_TILE;
@@ -197,8 +201,10 @@ static void bin_add_block(const bin_task *t, bin_block *b, ptrdiff_t n) {
         for (f = 0; f < t->n_frames; f++)
             if (b->is_narrow[f])
                 for (i = 0; i < n; i++) b->wide[f][i] = b->narrow[f][i];
-        if (t->n_frames == 1) bin_add_single_wide(b->wide[0], b->offset, t->wide_words, n);
-        else
+        if (t->n_frames == 1) {
+            bin_spread_single_wide(b->wide[0], b->wide_spread, n);
+            bin_add_single_wide(b->wide_spread, b->offset, t->wide_words, n);
+        } else
             for (q = 0; q < n; q += BIN_TILE) {
                 ptrdiff_t m = n - q < BIN_TILE ? n - q : BIN_TILE;
                 bin_spread_wide((const uint32_t(*)[BIN_BLOCK])b->wide, b->wide_spread, q, m);
@@ -222,7 +228,7 @@ BIN_TAKE(bin_take_wide, uint64_t, BIN_ZERO_WIDE)
 
 /* From the words of all internal bins to the sums of their owners; the words are zero again afterwards. */
 BATLAB_CLONES static void bin_flush(const bin_task *t, const bin_block *b) {
-    ptrdiff_t width = t->n_frames == 1 ? 2 : BIN_GROUP, copies = t->n_frames == 1 ? 1 : bin_copies(t);
+    ptrdiff_t width = t->n_frames == 1 ? BIN_SINGLE : BIN_GROUP, copies = t->n_frames == 1 ? 1 : bin_copies(t);
     ptrdiff_t size = (t->n_internal + 1) * width, i = 0, f, k;
     while (i < t->n_internal) {
         int64_t sum[BIN_GROUP] = {0}, zeros[BIN_GROUP] = {0};

@@ -119,14 +119,13 @@ static int fused_reach(fused_frame *s, const pix_kind *kind, const uint8_t *mask
 
 static int fused_whole(const bin_task *t, bin_block *b, fused_frame *frames, fused_window *w) {
     ptrdiff_t item = pix_item[t->kind.type], n;
-    uint32_t spare = BIN_GROUP * (uint32_t)t->n_internal;
     int is_used = 0;
     bin_start(b);
     for (ptrdiff_t first = 0; first < t->n_pixels && is_used >= 0; first += n) {
         n = bin_least(BIN_BLOCK, t->n_pixels - first);
         is_used = bin_load_index(t, first, n, b);
         if (is_used <= 0) continue;
-        for (ptrdiff_t i = 0; i < n; i++) w->flat[i] = (uint8_t)-(b->offset[i] != spare);
+        for (ptrdiff_t i = 0; i < n; i++) w->flat[i] = (uint8_t)-(b->offset[i] != b->scale * (uint32_t)t->n_internal);
         fused_bits(w->flat, n, w->used);
         for (ptrdiff_t f = 0; f < t->n_frames; f++) {
             fused_frame *s = frames + f;
@@ -195,14 +194,14 @@ static int fused_split(const run_task *t, run_block *b, fused_frame *frames, fus
     run_flush(t);
     return status;
 }
-static inline ptrdiff_t fused_scratch(void) { return (ptrdiff_t)sizeof(fused_window) + 64; }
+static inline ptrdiff_t fused_scratch(void) { return (ptrdiff_t)sizeof(fused_window) + PIX_LINE; }
 
 /* Frames `start` to `stop`, whole pixels or, where `split` is given, shared ones. `planes` has eight times `largest` bytes
    a thread. 0, or -1 where bins or runs are wrong. */
 static int fused_group(const bin_task *whole, const run_task *split, fused_frame *frames, ptrdiff_t start,
                        ptrdiff_t stop, ptrdiff_t thread, uint8_t *scratch, uint8_t *windows, uint8_t *planes,
                        ptrdiff_t largest) {
-    fused_window *w = (fused_window *)(((uintptr_t)(windows + thread * fused_scratch()) + 63) & ~(uintptr_t)63);
+    fused_window *w = (fused_window *)pix_align(windows + thread * fused_scratch());
     ptrdiff_t item = pix_item[split ? split->kind.type : whole->kind.type], f;
     ptrdiff_t n_pixels = split ? split->n_pixels : whole->n_pixels;
     int status;

@@ -29,11 +29,11 @@ typedef struct {
 } run_task;
 
 typedef struct {
-    pix_keep keep;
+    pix_keep keep PIX_ALIGNED;
     pix_special special;
-    uint8_t is_used[PIX_BLOCK], narrow[RUN_GROUP][PIX_BLOCK], mixed[RUN_TILE * RUN_GROUP];
-    double value[RUN_GROUP][PIX_BLOCK], variance[RUN_GROUP][PIX_BLOCK];
-    double tile_value[RUN_TILE * RUN_GROUP], tile_variance[RUN_TILE * RUN_GROUP]; /* (pixel, frame) */
+    uint8_t is_used[PIX_BLOCK], narrow[RUN_GROUP][PIX_BLOCK] PIX_ALIGNED, mixed[RUN_TILE * RUN_GROUP];
+    double value[RUN_GROUP][PIX_BLOCK] PIX_ALIGNED, variance[RUN_GROUP][PIX_BLOCK];
+    double tile_value[RUN_TILE * RUN_GROUP] PIX_ALIGNED, tile_variance[RUN_TILE * RUN_GROUP]; /* (pixel, frame) */
     int is_narrow;
 } run_block;
 
@@ -208,7 +208,7 @@ static void run_flush(const run_task *t) {
     memset(t->sums, 0, (size_t)(copies * size) * sizeof(double));
 }
 
-static inline ptrdiff_t run_scratch(void) { return (ptrdiff_t)sizeof(run_block) + 64; }
+static inline ptrdiff_t run_scratch(void) { return (ptrdiff_t)sizeof(run_block) + PIX_LINE; }
 
 static inline ptrdiff_t run_sums(ptrdiff_t n_bins) {
     return run_copies(n_bins) * run_size(n_bins, RUN_GROUP);
@@ -229,7 +229,7 @@ static run_task run_part(const run_task *t, ptrdiff_t start, ptrdiff_t stop, ptr
 }
 
 static run_block *run_block_of(uint8_t *scratch, ptrdiff_t thread) {
-    return (run_block *)(((uintptr_t)(scratch + thread * run_scratch()) + 63) & ~(uintptr_t)63);
+    return (run_block *)pix_align(scratch + thread * run_scratch());
 }
 
 /* 0, or -1 where a run is wrong. */

@@ -5,6 +5,8 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 cdef extern from "pixels.h" nogil:
     enum:
         PIX_BLOCK
+        PIX_LINE
+    void *pix_align(const void *p)
     ctypedef struct pix_kind:
         int type
         int has_narrow_overflow

@@ -26,7 +26,7 @@ from batlab.scattering.sources import Blocks, Frames, frames_of
 from batlab.scattering.work import Outcome, Task, Work, run_task, told_of
 
 TASK = 32  # frames: 1 MiB of results for 1000 bins, 0.07 s of work for 4 Mpix, a chunk of the store
-TASK_BYTES = 2**22  # of one result in a task; a cake has fewer frames in it
+TASK_BYTES = 2**25  # of one result in a task: eight frames of a cake of 360 x 1000, which kernels bin in one pass
 PATIENCE = 2.0  # seconds before a progress bar appears
 
 Describe = Callable[[dict[str, Any], list[int]], xr.Dataset]
@@ -61,15 +61,19 @@ class Memory:
     """Results (frame, bin) in memory."""
 
     def __init__(self, series: Series) -> None:
-        shape = (len(series), series.work.plan.n_bins)
+        self.n_frames = len(series)
+        shape = (self.n_frames, series.work.plan.n_bins)
         template = series.work.template(series.frames.dtype)
         self.arrays = {name: np.empty(shape, dtype) for name, dtype in template.items()}
         self.finished: dict[int, dict[int, str]] = {}
 
     def put(self, outcome: Outcome) -> None:
         """Take the results of a task."""
-        for name, part in outcome.parts.items():
-            self.arrays[name][outcome.rows] = part
+        if outcome.rows == slice(0, self.n_frames):
+            self.arrays = outcome.parts
+        else:
+            for name, part in outcome.parts.items():
+                self.arrays[name][outcome.rows] = part
         self.finished[outcome.rows.start] = outcome.unread
 
 

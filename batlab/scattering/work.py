@@ -212,6 +212,9 @@ def _refuse(task: Task, frame: int, on_error: str, error: Exception, unread: dic
 
 
 def _put(into: dict[str, np.ndarray], rows: slice, parts: dict[str, np.ndarray], n_frames: int) -> None:
+    if rows == slice(0, n_frames):  # a cake's results are large: they are not copied where they are all there is
+        into.update(parts)
+        return
     for name, part in parts.items():
         if name not in into:
             into[name] = np.zeros((n_frames, *part.shape[1:]), part.dtype)
