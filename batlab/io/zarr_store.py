@@ -75,7 +75,7 @@ def _even_chunks(plain: xr.Dataset) -> xr.Dataset:
     return plain.assign({str(name): variable for name, variable in changed.items()})
 
 
-def read(paths: list[Path], eager: int = EAGER) -> xr.Dataset | xr.DataTree:
+def read(paths: list[Path], eager: int | None = None) -> xr.Dataset | xr.DataTree:
     """Return what was saved; variables above `eager` bytes, 64 MiB, are lazy.
 
     Raises
@@ -90,6 +90,7 @@ def read(paths: list[Path], eager: int = EAGER) -> xr.Dataset | xr.DataTree:
     path = paths[0]
     try:
         places = _inspect(path)
+        eager = EAGER if eager is None else eager
         parts = {place: _read_group(path, place, eager) for place in places}
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         if isinstance(error, ReadError):
