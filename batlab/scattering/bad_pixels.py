@@ -43,9 +43,10 @@ def find_bad_pixels(
 
     - masked: excluded before; lost: overflow, NaN or infinite in more than half of the frames;
     - dead: no count at all where its neighbours' number makes that less likely than 1e-9;
-    - cold, hot: less or more than its third lowest or highest neighbour by `factor` and by 6.5 σ;
+    - cold, hot: less or more than its second lowest or highest neighbour, so that one bad neighbour excuses nobody, by
+      `factor` and by 6.5 σ;
     - stuck: the same number in every frame, where chance of that is below 1e-9;
-    - noisy: scatters more than Poisson noise at 1e-9, and three times more than its third noisiest neighbour; its
+    - noisy: scatters more than Poisson noise at 1e-9, and three times more than its second noisiest neighbour; its
       highest frame left out, so that one cosmic ray condemns no pixel.
 
     Raises
@@ -120,14 +121,14 @@ def _kinds(sums: _Sums, mask: np.ndarray | None, factor: float) -> np.ndarray:
     lost = ~masked & (sums.n < 0.5 * sums.n_frames)
     usable = ~masked & ~lost
     mean = np.where(usable, sums.mean, np.nan)
-    third_low, typical, third_high = _ranks(mean)
+    second_low, typical, second_high = _ranks(mean)
     expected, total = typical * sums.n, sums.total
     with np.errstate(invalid="ignore", divide="ignore"):
         dead = usable & (total == 0) & (expected > -np.log(LIKELY))
-        spread = np.sqrt(np.maximum(total, 1) + np.maximum(third_low * sums.n, 1))
-        cold = usable & (mean * factor < third_low) & (third_low * sums.n - total > APART * spread)
-        spread = np.sqrt(np.maximum(total, 1) + np.maximum(third_high * sums.n, 1))
-        hot = usable & (mean > factor * third_high) & (total - third_high * sums.n > APART * spread)
+        spread = np.sqrt(np.maximum(total, 1) + np.maximum(second_low * sums.n, 1))
+        cold = usable & (mean * factor < second_low) & (second_low * sums.n - total > APART * spread)
+        spread = np.sqrt(np.maximum(total, 1) + np.maximum(second_high * sums.n, 1))
+        hot = usable & (mean > factor * second_high) & (total - second_high * sums.n > APART * spread)
     for name, found in (("cold", cold), ("hot", hot), ("stuck", _stuck(sums, usable)), ("noisy", _noisy(sums, usable))):
         out[found] = KINDS.index(name)
     out[dead] = KINDS.index("dead")
@@ -137,7 +138,7 @@ def _kinds(sums: _Sums, mask: np.ndarray | None, factor: float) -> np.ndarray:
 
 
 def _ranks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return third lowest, middle and third highest of the eight neighbours; NaN where fewer than four have a value."""
+    """Return second lowest, middle, second highest of the eight neighbours; NaN where fewer than four have a value."""
     found = tuple(np.full(values.shape, np.nan) for _ in range(3))
     padded = np.pad(values, 1, constant_values=np.nan)
     ny, nx = values.shape
@@ -146,7 +147,7 @@ def _ranks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         shifts = [(i, j) for i in range(3) for j in range(3) if (i, j) != (1, 1)]
         around = np.sort([padded[top + i : top + i + rows, j : j + nx] for i, j in shifts], axis=0)  # NaN come last
         n = np.isfinite(around).sum(axis=0)
-        places = (np.minimum(2, n - 1), (n - 1) // 2, np.maximum(n - 3, 0))
+        places = (np.minimum(1, n - 1), (n - 1) // 2, np.maximum(n - 2, 0))
         for out, place in zip(found, places, strict=True):
             one = np.take_along_axis(around, np.maximum(place, 0)[None], axis=0)[0]
             out[top : top + rows] = np.where(n >= 4, one, np.nan)
@@ -175,14 +176,14 @@ def _noisy(sums: _Sums, usable: np.ndarray) -> np.ndarray:
     candidates = np.nan_to_num(index) > 1.5
     if not candidates.any():
         return candidates
-    _, _, third_high = _ranks(index)
+    _, _, second_high = _ranks(index)
     # (n-1) times the index has mean n-1 and variance (n-1)(2 + 1/mean); a gamma distribution of these.
     freedom, spread = n[candidates] - 1.0, (n[candidates] - 1.0) * (2 + 1 / mean[candidates])
     limit = gamma.isf(LIKELY, freedom**2 / spread, scale=spread / freedom)
     found = candidates.copy()
     found[candidates] = index[candidates] * freedom > limit
     with np.errstate(invalid="ignore"):
-        return found & (index > 3 * np.where(np.isfinite(third_high), np.maximum(third_high, 1), np.inf))
+        return found & (index > 3 * np.where(np.isfinite(second_high), np.maximum(second_high, 1), np.inf))
 
 
 def _dataset(kind: np.ndarray, sums: _Sums, attrs: dict[str, Any], **arguments: Any) -> xr.Dataset:
