@@ -5,6 +5,7 @@ To add a reader: a module here with ``NAME``, ``HINTS``, ``recognise`` and ``rea
 
 from batlab.io._open import READERS, open, structure
 from batlab.io._save import save
+from batlab.io.hexrd import Instrument, Panel
 from batlab.io.poni import Geometry
 
-__all__ = ["READERS", "Geometry", "open", "save", "structure"]
+__all__ = ["READERS", "Geometry", "Instrument", "Panel", "open", "save", "structure"]

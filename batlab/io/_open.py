@@ -25,6 +25,7 @@ READERS = (
     "images",
     "bruker",
     "poni",
+    "hexrd",
     "cif",
     "biologic",
     "bdf",
@@ -49,9 +50,10 @@ def open(path: Source, /, **hints: Any) -> Any:
 
     Returns
     -------
-    Dataset, DataTree or Geometry
+    Dataset, DataTree, Geometry or Instrument
         Patterns and detector frames over ``frame``, a cycler's record over ``record``, a structure over ``site``; a
-        file of several measurements as a DataTree; a ``.poni`` as `Geometry`. See ``batlab.schema`` for the units.
+        file of several measurements as a DataTree; a ``.poni`` as `Geometry`, a HEXRD ``.yml`` as `Instrument`. See
+        ``batlab.schema`` for the units.
 
     Raises
     ------

@@ -9,6 +9,7 @@ from batlab.scattering.follow import Follower, follow
 from batlab.scattering.integrator import Integrator, integrate
 from batlab.scattering.masks import draw_mask, open_mask
 from batlab.scattering.outliers import clipped_mask, clipped_pixels
+from batlab.scattering.panels import calibrate_panels, integrate_panels
 from batlab.scattering.ring_lines import ring_angles, ring_lines
 from batlab.scattering.rings import Quantile, SigmaClip
 from batlab.scattering.slurm import slurm_cluster
@@ -23,6 +24,7 @@ __all__ = [
     "beam_centre",
     "calibrants",
     "calibrate",
+    "calibrate_panels",
     "clipped_mask",
     "clipped_pixels",
     "covariance",
@@ -30,6 +32,7 @@ __all__ = [
     "find_bad_pixels",
     "follow",
     "integrate",
+    "integrate_panels",
     "open_mask",
     "ring_angles",
     "ring_lines",

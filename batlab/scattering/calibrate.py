@@ -168,9 +168,10 @@ def _oriented(geometry: Geometry, picture: Picture, asked: int | None) -> Geomet
 def _visible(geometry: Geometry, picture: Picture, spacings: np.ndarray) -> np.ndarray:
     """Return the numbers of the rings that cross usable pixels."""
     angles = angles_of(geometry.wavelength, spacings)
+    stride = max(1, picture.y.size // 50_000)
+    y, x = picture.y[::stride].astype(float), picture.x[::stride].astype(float)
     with LOCK:
-        pixels = geometry.pyfai(picture.shape).center_array(picture.shape, unit="2th_rad", scale=False)
-    seen = pixels[picture.y, picture.x]
+        seen = geometry.pyfai(picture.shape).tth(y, x)
     return np.flatnonzero((angles > seen.min()) & (angles < seen.max()))
 
 

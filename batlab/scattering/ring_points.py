@@ -70,7 +70,7 @@ def find_points(
     at, number = _near_rings(two_theta, angles[rings], reaches) if rings.size else (empty, empty)
     if not at.size:
         return RingPoints(np.zeros(0, int), empty, empty, empty, np.zeros((0, 2)), np.full(rings.size, np.nan))
-    chi = np.arctan2(*_offsets(integrator, picture, at))
+    chi = integrator.chi(picture.y[at].astype(float), picture.x[at].astype(float))
     sector = np.minimum(((chi + np.pi) / (2 * np.pi) * n_sectors).astype(int), n_sectors - 1)
     group = number * n_sectors + sector
     x = (two_theta[at] - angles[rings][number]) / pixel[number]
@@ -111,12 +111,6 @@ def _onto(integrator: Any, y: np.ndarray, x: np.ndarray, wanted: np.ndarray) -> 
         move = (wanted - integrator.tth(y, x))[:, None] * gradient / (gradient**2).sum(axis=1, keepdims=True)
         y, x = y + move[:, 0], x + move[:, 1]
     return y, x, gradient
-
-
-def _offsets(integrator: Any, picture: Picture, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how far pixels lie from the beam, upward and sideways, in metre."""
-    chi = integrator.center_array(picture.shape, unit="chi_rad", scale=False)[picture.y[at], picture.x[at]]
-    return np.sin(chi), np.cos(chi)
 
 
 def _gaps(angles: np.ndarray) -> np.ndarray:
