@@ -1,6 +1,7 @@
 """What all tests share: open data that cannot be had make a test skip, and in CI make it fail."""
 
 import os
+import signal
 
 import pytest
 
@@ -30,3 +31,9 @@ def pytest_fixture_setup(fixturedef, request):
         return (yield)
     except DatasetUnavailableError as error:
         return _skip_or_fail(error)
+
+
+def pytest_configure(config):
+    # Started in the background by a shell, a process ignores Ctrl-C, and so would the tests of it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
