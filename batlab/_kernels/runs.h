@@ -38,6 +38,7 @@ typedef struct {
 } run_block;
 
 typedef double run_vector __attribute__((vector_size(64), aligned(8), may_alias));
+typedef int64_t run_words __attribute__((vector_size(64), aligned(8), may_alias));
 typedef double run_pair __attribute__((vector_size(16), aligned(8), may_alias));
 
 static inline ptrdiff_t run_copies(ptrdiff_t n_bins) { return n_bins < RUN_FEW ? 2 : 1; }
@@ -52,14 +53,21 @@ static inline ptrdiff_t run_least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a :
 /* Whether all runs of a block stay inside it, the bins and the weights, with pixels in order. */
 BATLAB_CLONES static int run_fits(const run_task *t, ptrdiff_t block, ptrdiff_t n) {
     const ptrdiff_t start = t->run_start[block], stop = t->run_start[block + 1];
+    const uint32_t n_bins = (uint32_t)t->n_bins;
+    const uint16_t highest = (uint16_t)(n - 1);
+    uint16_t outside = 0;
     uint32_t bad = 0;
     int64_t total = 0;
     ptrdiff_t r;
-    for (r = start; r < stop; r++) bad |= t->pixel[r] >= n;
-    for (r = start + 1; r < stop; r++) bad |= t->pixel[r] < t->pixel[r - 1];
-    for (r = start; r < stop; r++) bad |= (int64_t)t->first[r] + t->length[r] > t->n_bins;
-    for (r = start; r < stop; r++) total += t->length[r];
-    return !bad && total == t->entry_start[block + 1] - t->entry_start[block];
+    for (r = start; r < stop; r++) outside |= t->pixel[r] > highest;
+    for (r = start + 1; r < stop; r++) outside |= t->pixel[r] < t->pixel[r - 1];
+    for (r = start; r < stop; r++) bad |= (t->first[r] > n_bins) | (t->length[r] > n_bins - t->first[r]);
+    for (ptrdiff_t piece = start; piece < stop; piece += 65536) { /* of which a 32-bit sum cannot overflow */
+        uint32_t sum = 0;
+        for (r = piece; r < run_least(stop, piece + 65536); r++) sum += t->length[r];
+        total += sum;
+    }
+    return !bad && !outside && total == t->entry_start[block + 1] - t->entry_start[block];
 }
 
 BATLAB_CLONES static void run_keep(const run_task *t, run_block *b, ptrdiff_t block, ptrdiff_t n) {
@@ -101,6 +109,10 @@ static int run_row(const run_task *t, run_block *b, ptrdiff_t f, ptrdiff_t block
     return 0;
 }
 
+BATLAB_CLONES static void run_spread_counts(const uint8_t *restrict counts, double *restrict value, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) value[i] = counts[i];
+}
+
 BATLAB_CLONES static void run_spread(const uint8_t *restrict counts, double *restrict value, double *restrict variance,
                                      ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++) {
@@ -121,14 +133,18 @@ BATLAB_CLONES static void run_mix(const double (*restrict rows)[PIX_BLOCK], ptrd
     BATLAB_CLONES static ptrdiff_t NAME(const run_task *t, const double *restrict value,                              \
                                         const double *restrict variance, double *restrict sums, ptrdiff_t r,          \
                                         ptrdiff_t stop, ptrdiff_t *entry, ptrdiff_t begin, ptrdiff_t end) {           \
+        (void)variance;                                                                                               \
         static const double present[4][3] = {{0, 0, 0}, {1, 0, 0}, {1, 1, 0}, {1, 1, 1}};                             \
         const ptrdiff_t second = (run_copies(t->n_bins) - 1) * run_size(t->n_bins, LANES);                            \
         const ptrdiff_t last = t->entry_start[run_blocks(t)] - LEAST;                                                 \
+        const uint32_t *restrict firsts = t->first;                                                                   \
+        const uint16_t *restrict pixels = t->pixel, *restrict lengths = t->length;                                    \
+        const float *restrict weights = t->weight;                                                                    \
         ptrdiff_t next = *entry;                                                                                      \
-        for (; r < stop && t->pixel[r] < end; r++) {                                                                  \
-            const ptrdiff_t i = t->pixel[r] - begin, length = t->length[r];                                           \
-            const float *weight = t->weight + next;                                                                   \
-            double *at = sums + (i & 1) * second + (ptrdiff_t)t->first[r] * 2 * LANES;                                \
+        for (; r < stop && pixels[r] < end; r++) {                                                                    \
+            const ptrdiff_t i = pixels[r] - begin, length = lengths[r];                                               \
+            const float *weight = weights + next;                                                                     \
+            double *at = sums + (i & 1) * second + (ptrdiff_t)firsts[r] * 2 * LANES;                                  \
             ptrdiff_t e = 0;                                                                                          \
             BOTH                                                                                                      \
             if (next <= last) {                                                                                       \
@@ -153,8 +169,15 @@ BATLAB_CLONES static void run_mix(const double (*restrict rows)[PIX_BLOCK], ptrd
 #define RUN_ADD_GROUP                                                                                                 \
     *(run_vector *)(at + 2 * RUN_GROUP * e) += w * counts;                                                            \
     *(run_vector *)(at + 2 * RUN_GROUP * e + RUN_GROUP) += (w * w) * squares;
+/* Counts of a narrow block: max(counts, 1) is made here, which is cheaper than to write and read it. */
+#define RUN_BOTH_NARROW                                                                                               \
+    const run_vector one = {1, 1, 1, 1, 1, 1, 1, 1}, counts = *(const run_vector *)(value + RUN_GROUP * i);           \
+    const run_words is_more = (run_words)(counts > one);                                                              \
+    const run_vector squares = (run_vector)(((run_words)counts & is_more) | ((run_words)one & ~is_more));
 #define RUN_BOTH_SINGLE const run_pair both = {value[i], variance[i]};
 #define RUN_ADD_SINGLE *(run_pair *)(at + 2 * e) += (run_pair){w, w * w} * both;
+RUN_ADD(run_add_narrow_2, RUN_GROUP, 2, RUN_BOTH_NARROW, RUN_ADD_GROUP)
+RUN_ADD(run_add_narrow_3, RUN_GROUP, 3, RUN_BOTH_NARROW, RUN_ADD_GROUP)
 RUN_ADD(run_add_2, RUN_GROUP, 2, RUN_BOTH_GROUP, RUN_ADD_GROUP)
 RUN_ADD(run_add_3, RUN_GROUP, 3, RUN_BOTH_GROUP, RUN_ADD_GROUP)
 RUN_ADD(run_add_single_2, 1, 2, RUN_BOTH_SINGLE, RUN_ADD_SINGLE)
@@ -172,13 +195,15 @@ static void run_add_block(const run_task *t, run_block *b, ptrdiff_t block, ptrd
         ptrdiff_t m = run_least(RUN_TILE, n - first);
         if (b->is_narrow) {
             pix_mix((const uint8_t(*)[PIX_BLOCK])b->narrow, first, m, b->mixed);
-            run_spread(b->mixed, b->tile_value, b->tile_variance, RUN_GROUP * m);
+            run_spread_counts(b->mixed, b->tile_value, RUN_GROUP * m);
+            r = (is_long ? run_add_narrow_3 : run_add_narrow_2)(t, b->tile_value, NULL, t->sums, r, stop, &entry,
+                                                                first, first + m);
         } else {
             run_mix((const double(*)[PIX_BLOCK])b->value, first, m, b->tile_value);
             run_mix((const double(*)[PIX_BLOCK])b->variance, first, m, b->tile_variance);
+            r = (is_long ? run_add_3 : run_add_2)(t, b->tile_value, b->tile_variance, t->sums, r, stop, &entry, first,
+                                                  first + m);
         }
-        r = (is_long ? run_add_3 : run_add_2)(t, b->tile_value, b->tile_variance, t->sums, r, stop, &entry, first,
-                                              first + m);
     }
 }
 
