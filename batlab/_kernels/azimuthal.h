@@ -72,8 +72,8 @@ static void bin_real_row(const bin_task *t, bin_block *b, ptrdiff_t f, ptrdiff_t
     bin_add_pairs(b->value, b->variance, b->offset, t->sums, is_few, n);
 }
 
-/* A group of frames of real numbers, one after the other; 0, or -1 where a bin does not exist. Doubles are added in four
-   lanes by the position of the pixel, so that their order does not depend on the grouping. */
+/* A group of frames of real numbers, one after the other; 0, or -1 where a bin does not exist. Doubles are added in
+   four lanes by the position of the pixel, so that their order does not depend on the grouping. */
 static int bin_reals(const bin_task *t, bin_block *b) {
     ptrdiff_t item = pix_item[t->kind.type];
     int is_few = t->n_internal < BIN_FEW;

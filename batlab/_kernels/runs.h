@@ -1,7 +1,7 @@
 /* Sums over bins of pixels that are shared out: each has runs of neighbouring bins with a weight each, in image order.
 
-   A pixel of eight frames becomes eight doubles, and eight more for the variance; both are added, times w and w^2, to the
-   sums of every bin of its runs. For one frame and bin the order of additions is that of the runs (odd and even pixels
+   A pixel of eight frames becomes eight doubles, and eight more for the variance; both are added, times w and w^2, to
+   the sums of every bin of its runs. For one frame and bin the order of additions is that of the runs (odd and even pixels
    apart where bins are few), whatever the grouping; a frame alone goes the same way with one lane. */
 #ifndef BATLAB_RUNS_H
 #define BATLAB_RUNS_H
@@ -128,7 +128,8 @@ BATLAB_CLONES static void run_mix(const double (*restrict rows)[PIX_BLOCK], ptrd
 }
 
 /* Runs from `r` on, of pixels below `end`; `least` is the number of bins that every run is taken to have: absent ones
-   get a weight of 0, which changes no sum and costs less than a branch that cannot be foreseen. Returns the next run. */
+   get a weight of 0, which changes no sum and costs less than a branch that cannot be foreseen. Returns the next
+   run. */
 #define RUN_ADD(NAME, LANES, LEAST, BOTH, ADD)                                                                        \
     BATLAB_CLONES static ptrdiff_t NAME(const run_task *t, const double *restrict value,                              \
                                         const double *restrict variance, double *restrict sums, ptrdiff_t r,          \
