@@ -30,6 +30,7 @@ class Marking:
         self._change = change
         self.measurement: Measurement | None = None
         self.store: Any = None
+        self.waits = False  # for the end of a series that still grows
         self.marks: list[Any] = []
         self.after: Callable[[list[Any]], None] = lambda marks: None
         self.where = w.HTML(layout=place("306px", height="24px"))
@@ -100,9 +101,11 @@ class Marking:
     def show(self, state: State) -> None:
         """Tell what is selected, and whether it can be marked."""
         assert self.measurement is not None
-        self.save.disabled = self.store is None or state.region is None
+        self.save.disabled = self.waits or self.store is None or state.region is None
         self.clear.disabled = state.region is None
-        if self.store is None:
+        if self.waits:
+            self.where.value = "<i>marks can be made when the series is whole</i>"
+        elif self.store is None:
             self.where.value = "<i>no store: pass store=bl.failure.Store(…)</i>"
         elif state.region is None:
             self.where.value = "<i>draw a box on the map</i>"
@@ -137,6 +140,8 @@ class Marking:
 
     def _add(self) -> Any:
         assert self.measurement is not None
+        if self.waits:
+            raise ValueError("marks can be made when the series is whole: stop following it first")
         if self.store is None:
             raise ValueError("marks need a store; pass store=bl.failure.Store('cell7.marks.sqlite')")
         if self.region is None:

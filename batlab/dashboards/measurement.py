@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
@@ -74,6 +74,14 @@ class Measurement:
         tables = tuple(table.compute() for table in tables)
         choices = _choices(computed, tables, single=isinstance(tracks, xr.Dataset))
         return cls(series, computed, axis, tables, choices)
+
+    def grown(self, series: xr.Dataset) -> Measurement:
+        """Return the same with more frames in the series."""
+        choices = {
+            label: replace(choice, table=series) if choice.expression == "series" else choice
+            for label, choice in self.choices.items()
+        }
+        return replace(self, given=series, series=series, choices=choices)
 
     @property
     def numbers(self) -> np.ndarray:

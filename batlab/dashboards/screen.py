@@ -23,18 +23,21 @@ from bokeh.models import (
 )
 
 from batlab import figures
+from batlab.dashboards.live import LEAST
 from batlab.dashboards.measurement import PANELS, Measurement
 from batlab.dashboards.script import MAP_SIZE, PANEL_SIZE, PATTERN_SIZE
 from batlab.dashboards.state import State
 from batlab.figures.heat_map import bar_ticks, bar_title, image_columns, map_palette
 from batlab.figures.marks import mark_columns
 from batlab.figures.pattern import frame_column, frame_title, pattern_ends, pattern_scale, pattern_ticks
+from batlab.figures.pixels import MapImage, map_rows
 from batlab.figures.scale import Scale
 from batlab.figures.style import SELECTION, axis_label, set_ticks
 from batlab.figures.track import TRACK_COLUMNS, hover_tips, one_number, rescaled, track_columns
 
 LEFT = 92  # pixels beside map and pattern: tool bar, ticks and label of the frame axis
 
+BRIGHTER = 1.3  # new frames by so much above the last colour draw a growing map anew
 RIGHT = 66  # pixels for the colour bar, so that the panels stand still when its numbers grow
 
 
@@ -50,6 +53,8 @@ class Screen:
         self.line.update(name="pattern", x_range=self.heat.x_range, min_border_left=LEFT, min_border_top=4)
         self.line.title.text_font_size = "12px"
         self.pattern_scaling: Scale | None = None
+        self.room = 0  # frames that the map has room for, while the series grows
+        self.image: MapImage | None = None
         self._parts: dict[str, Any] = {}
         self.panels = [self._panel(number) for number in range(PANELS)]
         self.box = BoxAnnotation(
@@ -127,18 +132,55 @@ class Screen:
         self.pattern_scaling = None
         self.request.data = {"frame": [state.frame], "frames": [measurement.numbers.tolist()]}
 
+    def grow(self, measurement: Measurement, state: State, first: int) -> None:
+        """Take a series that has grown from frame `first` on: send new rows of the map, and no more where that does.
+
+        The colours stay until there is no room left, or the new frames are much brighter; then all is drawn anew.
+        """
+        self.measurement = measurement
+        frames, _points = measurement.whole
+        self.heat.y_range.update(bounds=frames, reset_start=frames[0], reset_end=frames[1])
+        self.request.data = {"frame": [state.frame], "frames": [measurement.numbers.tolist()]}
+        new = measurement.series["intensity"].values[int(np.searchsorted(measurement.numbers, first)) :]
+        known = new[np.isfinite(new)]
+        scaling = self.pattern_scaling
+        if known.size and (scaling is None or known.max() > scaling.high or known.min() < scaling.low):
+            self.show_pattern_axis(state)
+        if state.frames != frames:
+            return  # a part is on the screen, which the new frames lie beyond
+        image = self.image
+        bright = state.limits is None and state.reference is None and known.size and image is not None
+        if image is None or measurement.numbers[-1] + 0.5 > image.bottom + image.height:
+            self.room = max(self.room, LEAST, len(measurement.numbers))
+            self.show_map(state)
+        elif bright and np.percentile(known, 98) > BRIGHTER * image.scale.high:
+            self.show_map(state)
+        else:
+            self._add_rows(state, image, first)
+
+    def _add_rows(self, state: State, image: MapImage, first: int) -> None:
+        low, rows = map_rows(
+            self.measurement.series, image, first, axis_range=state.axis_range, reference=state.reference
+        )
+        place = (0, slice(low, low + len(rows)), slice(0, rows.shape[1]))
+        self.source("map_image").patch({"image": [(place, rows)]})
+        self.heat.y_range.update(start=state.frames[0], end=state.frames[1])
+
     def show_map(self, state: State) -> None:
         """Send the visible part of the map, reduced to the pixels of a screen."""
         self.heat.x_range.update(start=state.axis_range[0], end=state.axis_range[1])
         self.heat.y_range.update(start=state.frames[0], end=state.frames[1])
+        is_whole = self.room > 0 and state.frames == self.measurement.whole[0]
         image = figures.map_image(
             self.measurement.series,
-            frames=state.frames,
+            frames=None if is_whole else state.frames,
             axis_range=state.axis_range,
             scale=state.scale,
             limits=state.limits,
             reference=state.reference,
+            room=self.room if is_whole else 0,
         )
+        self.image = image if is_whole else None
         self.source("map_image").data = image_columns(image)
         mapper, bar = self.part("map_image").glyph.color_mapper, self.part("map_bar")
         palette = map_palette(state.reference is not None)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from bokeh.document import Document
 from bokeh.events import DocumentReady
 from bokeh.models import LayoutDOM
 from jupyter_bokeh import BokehModel
+
+PATIENCE = 10.0  # s for a browser to paint; one that was closed never does
 
 
 class FigureView(BokehModel):
@@ -20,6 +23,7 @@ class FigureView(BokehModel):
 
     def __init__(self, model: LayoutDOM, **kwargs: Any) -> None:
         self._changes = 0
+        self._asked: float | None = None  # when a browser was last asked to paint
         self._bundled = 0
         if model.document is None:
             Document().add_root(model)
@@ -32,6 +36,7 @@ class FigureView(BokehModel):
         if wanted and getattr(self, "comm", None) is not None:
             self._trait_values["render_bundle"] = self._model_to_traits(self._model)
             self._bundled = self._changes
+            self.expect_paint()
         return super().get_state(key=key, drop_defaults=drop_defaults)
 
     @property
@@ -39,12 +44,22 @@ class FigureView(BokehModel):
         """Whether Python has changed the figure since its document was last made into text."""
         return self._bundled != self._changes
 
+    def expect_paint(self) -> None:
+        """Note that a browser is about to paint the whole document."""
+        self._asked = time.monotonic()
+
+    @property
+    def is_painting(self) -> bool:
+        """Whether a browser is at work on the whole document: a change now would make it begin again."""
+        return self._asked is not None and time.monotonic() - self._asked < PATIENCE
+
     def refresh(self) -> None:
         """Send the whole document, if it has changed; every view then paints it."""
         if self.is_stale:
             self.send_state("render_bundle")
 
     def _painted(self, _event: Any) -> None:
+        self._asked = None
         self.refresh()
 
     def _document_patched(self, event: Any) -> None:

@@ -49,6 +49,7 @@ def map_image(
     scale: str = "linear",
     limits: tuple[float, float] | None = None,
     reference: int | None = None,
+    room: int = 0,
     pixels: tuple[int, int] = (PIXELS, PIXELS),
 ) -> MapImage:
     """Return the visible part of a series as at most `pixels` (rows, columns) of 8 bits.
@@ -68,6 +69,8 @@ def map_image(
         Intensities of the first and last colour; by default the 1st and 98th percentile of the whole series.
     reference
         A frame whose pattern is subtracted from every other.
+    room
+        Leave so many empty frames above the last one, for `map_rows` to fill.
 
     Raises
     ------
@@ -86,7 +89,8 @@ def map_image(
     [[255, 1, 1], [1, 255, 1], [1, 1, 255]]
     """
     axis = pattern_axis(series, "figures.heat_map")
-    rows = _window(np.asarray(series["frame"].values, dtype=float), frames, pixels[0])
+    numbers = np.asarray(series["frame"].values, dtype=float)
+    rows = _window(np.append(numbers, numbers[-1] + 1 + np.arange(room)), frames, pixels[0])
     columns = _window(np.asarray(series[axis].values, dtype=float), axis_range, pixels[1])
     values = np.asarray(series["intensity"].values[rows.first : rows.last, columns.first : columns.last], dtype=float)
     if reference is not None:
@@ -97,11 +101,57 @@ def map_image(
         if scale == "log" and limits[1] <= 0:  # nothing here has a logarithm
             limits = (limits[0], 1.0)
     signed = reference is not None
-    pooled = _pool(_pool(values, columns, signed).T, rows, signed).T
+    pooled = _pool(values, columns, signed)
+    empty = rows.last - rows.first - len(pooled)
+    if empty:
+        pooled = np.concatenate([pooled, np.full((empty, pooled.shape[1]), np.nan)])
+    pooled = _pool(pooled.T, rows, signed).T
     scaling = Scale(scale, float(limits[0]), float(limits[1]), signed)
     return MapImage(
         scaling.levels(pooled), columns.low, rows.low, columns.high - columns.low, rows.high - rows.low, scaling
     )
+
+
+def map_rows(
+    series: xr.Dataset,
+    image: MapImage,
+    first: int,
+    *,
+    axis_range: tuple[float, float] | None = None,
+    reference: int | None = None,
+) -> tuple[int, np.ndarray]:
+    """Return the pixels of a map of the same series that hold frame `first` and those after it.
+
+    Parameters
+    ----------
+    series
+        Has grown since `image` was made with `room`.
+    image
+        The map; its scale of colours stays.
+    first
+        The first new frame.
+    axis_range, reference
+        As `image` was made with.
+
+    Returns
+    -------
+    The first row of pixels, and the rows (row, column) from there on.
+    """
+    axis = pattern_axis(series, "figures.heat_map")
+    columns = _window(np.asarray(series[axis].values, dtype=float), axis_range, PIXELS)
+    count, numbers = len(image.pixels), np.asarray(series["frame"].values, dtype=float)
+    row = np.clip(((numbers - image.bottom) / image.height * count).astype(int), 0, count - 1)
+    low = int(row[np.searchsorted(numbers, first)])
+    start = int(np.searchsorted(row, low))
+    values = np.asarray(series["intensity"].values[start:, columns.first : columns.last], dtype=float)
+    if reference is not None:
+        values = values - series["intensity"].values[frame_position(series, reference)][columns.first : columns.last]
+    signed = reference is not None
+    starts = np.flatnonzero(np.diff(row[start:], prepend=-1))
+    pooled = _extremes(_pool(values, columns, signed).T, starts, signed).T
+    pixels = np.zeros((int(row[-1]) - low + 1, image.pixels.shape[1]), np.uint8)
+    pixels[row[start:][starts] - low] = image.scale.levels(pooled)
+    return low, pixels
 
 
 def automatic_limits(series: xr.Dataset, reference: int | None = None) -> tuple[float, float]:
@@ -172,8 +222,13 @@ def point_edges(points: np.ndarray) -> np.ndarray:
 
 
 def _pool(values: np.ndarray, window: _Window, signed: bool) -> np.ndarray:
-    highest = np.fmax.reduceat(values, window.starts, axis=1)
+    return _extremes(values, window.starts, signed)[:, window.source]
+
+
+def _extremes(values: np.ndarray, starts: np.ndarray, signed: bool) -> np.ndarray:
+    """Return of the columns from each start to the next the greatest, or the one furthest from zero."""
+    highest = np.fmax.reduceat(values, starts, axis=1)
     if signed:
-        lowest = np.fmin.reduceat(values, window.starts, axis=1)
+        lowest = np.fmin.reduceat(values, starts, axis=1)
         highest = np.where(np.abs(lowest) > np.abs(highest), lowest, highest)
-    return highest[:, window.source]
+    return highest

@@ -203,6 +203,10 @@ class Follower:
     def __aiter__(self) -> AsyncIterator[xr.Dataset]:
         return self
 
+    def ready(self) -> xr.Dataset | None:
+        """Return the next patterns if they are there, else None, at once."""
+        return self._job.take(wait=False)
+
     async def __anext__(self) -> xr.Dataset:
         self.start()
         while True:
