@@ -1,7 +1,7 @@
 """Sums over bins straight from compressed frames, which never exist in memory.
 
 Eiger-4M frames of 2.0 MB take 2.3 ms each on one thread, eight a pass, shared pixels 4.9; decoding alone took 2.7 ms
-and binning from memory 1.4 in the same run. benchmarks/stack.py races whole files.
+and binning from memory 1.4 in the same run. benchmarks/bench_stack.py races whole files.
 """
 
 from cython.parallel cimport prange, threadid

@@ -22,7 +22,7 @@ typedef struct {
 
 typedef struct {
     uint64_t used[FUSED_WORDS]; /* a bit for each pixel of a window */
-    uint8_t gathered[PIX_BLOCK * 8], turned[PIX_BLOCK * 8];
+    uint8_t gathered[PIX_BLOCK * 8], turned[PIX_BLOCK * 8], planes[PIX_BLOCK * 8];
     double pixels[PIX_BLOCK]; /* room for any type, aligned for all */
     uint8_t flat[PIX_BLOCK];
 } fused_window;
@@ -227,7 +227,7 @@ static int fused_group(const bin_task *whole, const run_task *split, fused_frame
     for (f = start; f < stop; f++) {
         /* A block that is one window is done with before the next frame's: one buffer then stays in cache. */
         int is_window = frames[f].walk.block == (size_t)(PIX_BLOCK * item);
-        frames[f].planes = planes + (thread * BIN_GROUP + (is_window ? 0 : f - start)) * largest;
+        frames[f].planes = is_window ? w->planes : planes + (thread * BIN_GROUP + f - start) * largest;
     }
     if (split) {
         run_task part = run_part(split, start, stop, thread);

@@ -206,3 +206,14 @@ def test_what_does_not_fit_is_refused(pack):
         for function in (azimuthal_chunks, reference.azimuthal_chunks):
             with pytest.raises(ValueError):
                 function(*arguments)
+
+
+def test_frames_with_blocks_of_different_sizes_stand_side_by_side(pack):
+    frames, indices, *rest = case("u2", 8)
+    lost, sizes = np.empty(0, "u2"), [4096, 2048, 0, 2048, 64, 6144, 2048, 8]
+    chunks = [pack(frames[i : i + 1], size)[0] for i, size in enumerate(sizes)]
+    for index in indices:
+        *got, status = azimuthal_chunks(chunks, index, *rest, None, lost)
+        assert not status.any()
+        for ours, theirs in zip(got, from_memory(frames, index, *rest, None, lost), strict=True):
+            assert ours.tobytes() == theirs.tobytes()
