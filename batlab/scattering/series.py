@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from threading import Event
@@ -153,6 +153,7 @@ def _run(series: Series, sink: Any, size: int, on_error: str, client: Any) -> No
     """Do all tasks that `sink` has not; warn of frames in doubt."""
     from batlab.scattering.cluster import active_client, run_on_cluster
 
+    _give_back_memory()
     todo = [rows for rows in _steps(len(series), size) if rows.start not in sink.finished]
     lost: dict[int, float] = {}
     clipped: dict[int, tuple[float, int]] = {}
@@ -265,6 +266,14 @@ def _steps(n: int, step: int) -> list[slice]:
 
 def _unread(finished: dict[int, dict[int, str]]) -> list[int]:
     return sorted(frame for one in finished.values() for frame in one)
+
+
+def _give_back_memory() -> None:
+    """Return to the system what making the plan has freed: glibc keeps it, 30 to 50 MB for 4 Mpix."""
+    import ctypes
+
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _progress(total: int, initial: int) -> Any:

@@ -9,8 +9,8 @@ from typing import Any
 
 from batlab.errors import BatlabError
 
-# One thread a worker: HDF5 has one lock a process. libgomp's waiting threads would eat the other workers' cores, and
-# locks on files are not to be had on many parallel file systems.
+# One thread a worker: threads of workers and of kernels would multiply. OpenMP's waiting threads would eat the other
+# workers' cores, and locks on files are not to be had on many parallel file systems.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "HDF5_USE_FILE_LOCKING": "FALSE"}
 
 
