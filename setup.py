@@ -31,7 +31,7 @@ VENDOR = Path("batlab/_kernels/vendor")
 # The modules that decode chunks are linked with LZ4 and bitshuffle.
 DECODERS = {"decode", "azimuthal_chunks"}
 DECODER_SOURCES = [str(VENDOR / name) for name in ("lz4_build.c", "unshuffle_portable.c", "unshuffle_avx2.c")]
-EXACT = {name: ["-ffp-contract=off"] for name in ("azimuthal", "azimuthal_split", "azimuthal_chunks")}
+EXACT = {name: ["-ffp-contract=off"] for name in ("azimuthal", "azimuthal_split", "azimuthal_chunks", "azimuthal_means")}
 HEADERS = [str(path) for path in sorted(Path("batlab/_kernels").glob("*.h"))]
 VENDORED = [str(path) for path in sorted([*VENDOR.glob("*.h"), *VENDOR.glob("*/*.[ch]")])]
 

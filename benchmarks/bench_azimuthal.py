@@ -31,7 +31,7 @@ from batlab import scattering
 from batlab.io import Geometry
 
 SHAPE, N_BINS, N_FRAMES = (2167, 2070), 2000, 8
-DETECTORS = {"4M": ("Eiger4M", SHAPE, N_BINS), "9M": ("Eiger9M", (3262, 3108), 3000)}
+DETECTORS = {"4M": ("Eiger4M", SHAPE, N_BINS), "9M": ("Eiger2_9M", (3262, 3108), 3000)}
 CAKE = (1000, 360)
 WORKS = ("no", "bbox", "full", "cake no", "cake bbox")
 ALGORITHMS = {

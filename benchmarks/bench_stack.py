@@ -33,7 +33,7 @@ import numpy as np
 from stack import write_stack
 
 HERE = Path(__file__).parent
-WORK = {"eiger_4m": ("Eiger4M", (2167, 2070), 2000), "eiger2_9m": ("Eiger9M", (3262, 3108), 3000)}
+WORK = {"eiger_4m": ("Eiger4M", (2167, 2070), 2000), "eiger2_9m": ("Eiger2_9M", (3262, 3108), 3000)}
 LOOP = """
 #include <stdint.h>
 #include "lz4.h"

@@ -84,6 +84,62 @@ def azimuthal(
     return signal, variance, skipped, skipped_weights
 
 
+def azimuthal_means(
+    signal: np.ndarray,
+    variance: np.ndarray,
+    skipped: np.ndarray,
+    skipped_weight: np.ndarray,
+    n_pixels: np.ndarray,
+    total: np.ndarray,
+    monitor: np.ndarray,
+    is_whole: bool = True,
+    residue: float = 0.0,
+    n_threads: int = 1,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Divide the sums of `azimuthal` and `azimuthal_split` by the weight of the pixels that were not skipped.
+
+    Parameters
+    ----------
+    signal, variance, skipped, skipped_weight
+        (frame, bin) sums, of one row of weights.
+    n_pixels, total
+        (bin,) number of pixels in use, and the sum of their weights, where nothing is skipped.
+    monitor
+        (frame,) multiplies the weights.
+    is_whole
+        The numbers of pixels are whole: those left come as int32.
+    residue
+        A bin that has lost all but this part of its pixels, by rounding, has none.
+    n_threads
+        At least 1; the result does not depend on it.
+
+    Returns
+    -------
+    (frame, bin): ``mean`` = signal / normalization, ``sigma`` = sqrt(variance) / normalization, ``normalization`` and
+    ``left``, the number of pixels. Mean and sigma are NaN where no pixel is left or the normalization is not positive.
+
+    Raises
+    ------
+    ValueError
+        Shapes disagree.
+    """
+    shape = signal.shape
+    same = [one.shape == shape for one in (variance, skipped, skipped_weight)]
+    if not all(same) or n_pixels.shape != shape[1:] or total.shape != shape[1:] or monitor.shape != shape[:1]:
+        raise ValueError(
+            f"all must fit signal {shape} (frame, bin): n_pixels {n_pixels.shape}, monitor {monitor.shape}"
+        )
+    if n_threads < 1:
+        raise ValueError(f"n_threads must be at least 1, got {n_threads}")
+    left = n_pixels - skipped
+    left = np.where(left > residue * n_pixels, left, 0)
+    with np.errstate(invalid="ignore"):
+        normalization = np.where(left > 0, (total - skipped_weight) * monitor[:, None], 0)
+        divisor = np.where(normalization > 0, normalization, np.nan)
+        mean, sigma = signal / divisor, np.sqrt(variance) / divisor
+    return mean, sigma, normalization, left.astype(np.int32) if is_whole else left
+
+
 def azimuthal_split(
     frames: np.ndarray,
     first: np.ndarray,
@@ -215,7 +271,7 @@ def azimuthal_chunks(
     return *sums, status
 
 
-__all__ += ["azimuthal", "azimuthal_chunks", "azimuthal_split"]
+__all__ += ["azimuthal", "azimuthal_chunks", "azimuthal_means", "azimuthal_split"]
 
 # Pseudo-Voigts in windows
 

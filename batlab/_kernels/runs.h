@@ -1,8 +1,9 @@
 /* Sums over bins of pixels that are shared out: each has runs of neighbouring bins with a weight each, in image order.
 
    A pixel of eight frames becomes eight doubles, and eight more for the variance; both are added, times w and w^2, to
-   the sums of every bin of its runs. For one frame and bin the order of additions is that of the runs (odd and even pixels
-   apart where bins are few), whatever the grouping; a frame alone goes the same way with one lane. */
+   the sums of every bin of its runs. For one frame and bin the order of additions is that of the runs, whatever the
+   grouping; a frame alone goes the same way with one lane. A second copy of the sums, so that neighbouring pixels need
+   not wait for each other, costs more than it gains: bins of about a pixel's width leave the cache too soon. */
 #ifndef BATLAB_RUNS_H
 #define BATLAB_RUNS_H
 #include <string.h>
@@ -10,7 +11,6 @@
 
 #define RUN_TILE 256
 #define RUN_GROUP 8
-#define RUN_FEW 16384 /* bins: below, neighbouring pixels need not wait for each other's sums */
 
 typedef struct {
     ptrdiff_t n_frames, n_pixels, n_bins, n_weights;
@@ -24,7 +24,7 @@ typedef struct {
     const float *weights;
     const uint8_t *powers;
     int of_variance;
-    double *sums; /* (copy, bin, signal and variance of eight frames): zero before and after a group */
+    double *sums; /* (bin, signal and variance of eight frames): zero before and after a group */
     double *signal, *variance, *skipped, *skipped_weights; /* of the first frame of the group */
 } run_task;
 
@@ -40,8 +40,6 @@ typedef struct {
 typedef double run_vector __attribute__((vector_size(64), aligned(8), may_alias));
 typedef int64_t run_words __attribute__((vector_size(64), aligned(8), may_alias));
 typedef double run_pair __attribute__((vector_size(16), aligned(8), may_alias));
-
-static inline ptrdiff_t run_copies(ptrdiff_t n_bins) { return n_bins < RUN_FEW ? 2 : 1; }
 
 /* Doubles of one copy of the sums: three bins more than there are: absent ones are written with 0. */
 static inline ptrdiff_t run_size(ptrdiff_t n_bins, ptrdiff_t lanes) { return (n_bins + 3) * 2 * lanes; }
@@ -136,7 +134,6 @@ BATLAB_CLONES static void run_mix(const double (*restrict rows)[PIX_BLOCK], ptrd
                                         ptrdiff_t stop, ptrdiff_t *entry, ptrdiff_t begin, ptrdiff_t end) {           \
         (void)variance;                                                                                               \
         static const double present[4][3] = {{0, 0, 0}, {1, 0, 0}, {1, 1, 0}, {1, 1, 1}};                             \
-        const ptrdiff_t second = (run_copies(t->n_bins) - 1) * run_size(t->n_bins, LANES);                            \
         const ptrdiff_t last = t->entry_start[run_blocks(t)] - LEAST;                                                 \
         const uint32_t *restrict firsts = t->first;                                                                   \
         const uint16_t *restrict pixels = t->pixel, *restrict lengths = t->length;                                    \
@@ -145,7 +142,7 @@ BATLAB_CLONES static void run_mix(const double (*restrict rows)[PIX_BLOCK], ptrd
         for (; r < stop && pixels[r] < end; r++) {                                                                    \
             const ptrdiff_t i = pixels[r] - begin, length = lengths[r];                                               \
             const float *weight = weights + next;                                                                     \
-            double *at = sums + (i & 1) * second + (ptrdiff_t)firsts[r] * 2 * LANES;                                  \
+            double *at = sums + (ptrdiff_t)firsts[r] * 2 * LANES;                                                     \
             ptrdiff_t e = 0;                                                                                          \
             BOTH                                                                                                      \
             if (next <= last) {                                                                                       \
@@ -224,20 +221,20 @@ static void run_load(const run_task *t, run_block *b, ptrdiff_t block, ptrdiff_t
 }
 
 static void run_flush(const run_task *t) {
-    ptrdiff_t width = t->n_frames == 1 ? 1 : RUN_GROUP, copies = run_copies(t->n_bins), size = run_size(t->n_bins, width);
+    ptrdiff_t width = t->n_frames == 1 ? 1 : RUN_GROUP;
     for (ptrdiff_t bin = 0; bin < t->n_bins; bin++)
         for (ptrdiff_t f = 0; f < t->n_frames; f++) {
             const double *at = t->sums + 2 * width * bin + f;
-            t->signal[f * t->n_bins + bin] = copies == 1 ? at[0] : at[0] + at[size];
-            t->variance[f * t->n_bins + bin] = copies == 1 ? at[width] : at[width] + at[size + width];
+            t->signal[f * t->n_bins + bin] = at[0];
+            t->variance[f * t->n_bins + bin] = at[width];
         }
-    memset(t->sums, 0, (size_t)(copies * size) * sizeof(double));
+    memset(t->sums, 0, (size_t)run_size(t->n_bins, width) * sizeof(double));
 }
 
 static inline ptrdiff_t run_scratch(void) { return (ptrdiff_t)sizeof(run_block) + PIX_LINE; }
 
 static inline ptrdiff_t run_sums(ptrdiff_t n_bins) {
-    return run_copies(n_bins) * run_size(n_bins, RUN_GROUP);
+    return run_size(n_bins, RUN_GROUP);
 }
 
 /* The task of frames `start` to `stop`; `t` holds what belongs to the first frame and thread. */

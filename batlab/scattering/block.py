@@ -27,7 +27,7 @@ def sum_block(
     clip: Any = None,
     n_threads: int = 1,
 ) -> dict[str, Any]:
-    """Return signal, variance, normalisation and number of pixels (frame, bin), and what a `clip` adds.
+    """Return the results (frame, bin) that `integrate` returns.
 
     Parameters
     ----------
@@ -47,19 +47,20 @@ def sum_block(
     if needs_rings(error_model, clip):
         from batlab.scattering import rings
 
-        return rings.reduce_block(
+        parts = rings.reduce_block(
             plan, pixels, mask=mask, overflow=overflow, monitor=monitor, error_model=error_model, clip=clip,
             variance=variance, n_threads=n_threads,
         )  # fmt: skip
+        return _divided(parts)
     values = overflow_in(overflow, pixels.dtype)
     if variance is None:
-        return reduce_block(plan, _sums(plan, pixels, mask, values, False, n_threads), monitor)
+        return reduce_block(plan, _sums(plan, pixels, mask, values, False, n_threads), monitor, n_threads)
     lost = np.isin(pixels, values) | ~np.isfinite(pixels) | ~np.isfinite(variance)
     hidden = (lost if mask is None else lost | (mask != 0)).view(np.uint8)
     given = np.ascontiguousarray(np.broadcast_to(variance, pixels.shape), dtype=float)
     signal, _, *skipped = _sums(plan, pixels, hidden, values, False, n_threads)
     squares = _sums(plan, given, hidden, np.empty(0), True, n_threads)[1]
-    return reduce_block(plan, (signal, squares, *skipped), monitor)
+    return reduce_block(plan, (signal, squares, *skipped), monitor, n_threads)
 
 
 def needs_rings(error_model: str | None, clip: Any) -> bool:
@@ -93,7 +94,14 @@ def sum_chunks(
     *sums, status = azimuthal_chunks(
         chunks, index, plan.n_bins, plan.weights, plan.powers, mask, values, n_threads=n_threads
     )
-    return None if status.any() else reduce_block(plan, tuple(sums), monitor)
+    return None if status.any() else reduce_block(plan, tuple(sums), monitor, n_threads)
+
+
+def _divided(parts: dict[str, Any]) -> dict[str, Any]:
+    normalization = parts["normalization"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = np.where((parts["n_pixels"] > 0) & (normalization > 0), normalization, np.nan)
+        return {"intensity": parts["signal"] / weight, "intensity_sigma": np.sqrt(parts["variance"]) / weight, **parts}
 
 
 def _sums(

@@ -128,10 +128,10 @@ def _masks(masks: list[Any], shape: tuple[int, int, int]) -> tuple[np.ndarray | 
             continue
         values = _in_image_order(mask)
         if values.shape == shape[1:]:
-            values = np.asarray(values).astype(bool)
+            values = np.asarray(values).astype(bool, copy=False)
             fixed = values if fixed is None else fixed | values
         elif values.shape == shape:
-            values = values.astype(bool)
+            values = values.astype(bool, copy=False)
             varying = values if varying is None else varying | values
         else:
             raise DimensionError(f"mask must be {shape[1:]} (y, x) or {shape} (frame, y, x), got {values.shape}")

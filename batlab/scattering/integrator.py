@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import warnings
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -95,7 +97,9 @@ class Integrator:
         key = (stack.shape, geometry.wavelength, stack.mask is None)
         last = self._last  # other threads may call the same integrator
         if last is None or last[0] != key or not _same(last[1], stack.mask):
-            self._last = last = (key, stack.mask, self._find(geometry, stack))
+            mask = None if stack.mask is None else stack.mask.copy()  # the caller may change theirs
+            self._last = last = (key, mask, self._find(geometry, stack))
+            _give_back_memory()
             if last[2].doubt:
                 warnings.warn(last[2].doubt, UserWarning, stacklevel=2)
         return geometry, last[2]
@@ -333,4 +337,17 @@ def _account(geometry: Geometry, wish: Settings) -> dict[str, Any]:
 
 
 def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:
-    return first is second or (first is not None and second is not None and np.array_equal(first, second))
+    """Whether two masks of one shape are equal; looked at in words of eight, as every call asks."""
+    if first is None or second is None:
+        return first is second
+    one, two = (np.ascontiguousarray(mask).view(np.uint8).ravel() for mask in (first, second))
+    whole = one.size & ~7
+    return np.array_equal(one[:whole].view(np.uint64), two[:whole].view(np.uint64)) and np.array_equal(
+        one[whole:], two[whole:]
+    )
+
+
+def _give_back_memory() -> None:
+    """Return to the system what making the plan has freed: glibc keeps it, 30 to 50 MB for 4 Mpix."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)

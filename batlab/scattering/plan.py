@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from batlab._kernels.azimuthal_means import azimuthal_means
 from batlab._kernels.azimuthal_split import azimuthal_split
 from batlab.scattering import bins
 from batlab.scattering.bins import Grid, PixelBins, PixelRuns
@@ -153,19 +153,35 @@ def sums_over(
     return sums[0, :-1].copy(), counts[0], sums[0, -1]
 
 
-def reduce_block(plan: Plan, sums: tuple[np.ndarray, ...], monitor: np.ndarray | None) -> dict[str, Any]:
-    """Turn the kernel's sums into signal, variance, normalisation and number of pixels (frame, bin)."""
+def reduce_block(
+    plan: Plan, sums: tuple[np.ndarray, ...], monitor: np.ndarray | None, n_threads: int = 1
+) -> dict[str, np.ndarray]:
+    """Turn the kernel's sums into intensity, signal, variance, normalisation and number of pixels (frame, bin)."""
     signal, variance, skipped, skipped_weights = sums
-    n_pixels = plan.n_pixels - skipped
-    if plan.is_split:
-        n_pixels[n_pixels <= RESIDUE * plan.n_pixels] = 0
-    else:
-        n_pixels = n_pixels.astype(np.int32)
-    kept = np.where((n_pixels > 0)[:, None], plan.totals - skipped_weights, 0)
     if len(plan.weights) > 1:
-        signal, variance = signal - kept[:, 1], variance + kept[:, 2]
-    normalization = kept[:, 0] if monitor is None else kept[:, 0] * monitor[:, None]
-    return {"signal": signal, "variance": variance, "normalization": normalization, "n_pixels": n_pixels}
+        is_left = skipped < (1 - RESIDUE) * plan.n_pixels
+        dark = np.where(is_left[:, None], plan.totals[1:] - skipped_weights[:, 1:], 0)
+        signal, variance = signal - dark[:, 0], variance + dark[:, 1]
+    intensity, sigma, normalization, n_pixels = azimuthal_means(
+        signal,
+        variance,
+        skipped,
+        np.ascontiguousarray(skipped_weights[:, 0]),
+        plan.n_pixels,
+        plan.totals[0],
+        np.ones(len(signal)) if monitor is None else np.ascontiguousarray(monitor, dtype=float),
+        not plan.is_split,
+        RESIDUE if plan.is_split else 0.0,
+        n_threads,
+    )
+    return {
+        "intensity": intensity,
+        "intensity_sigma": sigma,
+        "signal": signal,
+        "variance": variance,
+        "normalization": normalization,
+        "n_pixels": n_pixels,
+    }
 
 
 def _weights(

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from threading import Event
@@ -61,20 +61,28 @@ class Memory:
     """Results (frame, bin) in memory."""
 
     def __init__(self, series: Series) -> None:
-        self.n_frames = len(series)
-        shape = (self.n_frames, series.work.plan.n_bins)
-        template = series.work.template(series.frames.dtype)
-        self.arrays = {name: np.empty(shape, dtype) for name, dtype in template.items()}
+        self.series = series
+        self.parts: dict[str, np.ndarray] = {}
         self.finished: dict[int, dict[int, str]] = {}
 
     def put(self, outcome: Outcome) -> None:
         """Take the results of a task."""
-        if outcome.rows == slice(0, self.n_frames):
-            self.arrays = outcome.parts
+        n_frames = len(self.series)
+        if outcome.rows == slice(0, n_frames):
+            self.parts = outcome.parts
         else:
             for name, part in outcome.parts.items():
-                self.arrays[name][outcome.rows] = part
+                if name not in self.parts:
+                    self.parts[name] = np.empty((n_frames, *part.shape[1:]), part.dtype)
+                self.parts[name][outcome.rows] = part
         self.finished[outcome.rows.start] = outcome.unread
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the results of all frames."""
+        if self.finished:
+            return self.parts
+        template, n_bins = self.series.work.template(self.series.frames.dtype), self.series.work.plan.n_bins
+        return {name: np.empty((0, n_bins), dtype) for name, dtype in template.items()}
 
 
 def integrate_series(
@@ -130,7 +138,7 @@ def integrate_series(
     if store is None:
         memory = Memory(series)
         _run(series, memory, _size(series, threads.effective()), on_error, client)
-        return describe(memory.arrays, _unread(memory.finished))
+        return describe(memory.arrays(), _unread(memory.finished))
     from batlab.scattering.identity import job_of
     from batlab.scattering.store import Store
 
@@ -153,7 +161,6 @@ def _run(series: Series, sink: Any, size: int, on_error: str, client: Any) -> No
     """Do all tasks that `sink` has not; warn of frames in doubt."""
     from batlab.scattering.cluster import active_client, run_on_cluster
 
-    _give_back_memory()
     todo = [rows for rows in _steps(len(series), size) if rows.start not in sink.finished]
     lost: dict[int, float] = {}
     clipped: dict[int, tuple[float, int]] = {}
@@ -163,7 +170,9 @@ def _run(series: Series, sink: Any, size: int, on_error: str, client: Any) -> No
         def deliver(outcome: Outcome) -> None:
             sink.put(outcome)
             # What clipping leaves out is no loss of the frame's; where it is too much, that is another warning.
-            kept = outcome.parts["n_pixels"] + outcome.parts.get("n_clipped", 0)
+            kept = outcome.parts["n_pixels"]
+            if "n_clipped" in outcome.parts:
+                kept = kept + outcome.parts["n_clipped"]
             shares = 1 - kept.sum(axis=1, dtype=float) / whole
             found = doubtful(outcome.parts, series.work.clip)
             clipped.update({frame + outcome.rows.start: told for frame, told in found.items()})
@@ -266,14 +275,6 @@ def _steps(n: int, step: int) -> list[slice]:
 
 def _unread(finished: dict[int, dict[int, str]]) -> list[int]:
     return sorted(frame for one in finished.values() for frame in one)
-
-
-def _give_back_memory() -> None:
-    """Return to the system what making the plan has freed: glibc keeps it, 30 to 50 MB for 4 Mpix."""
-    import ctypes
-
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _progress(total: int, initial: int) -> Any:

@@ -56,7 +56,7 @@ class Work:
             clip=self.clip,
             n_threads=n_threads,
         )
-        return self._divide(parts)
+        return self._told(parts)
 
     def of_chunks(
         self, chunks: list[bytes], dtype: np.dtype, mask: np.ndarray | None, monitor: np.ndarray | None, n_threads: int
@@ -71,18 +71,13 @@ class Work:
             monitor=monitor,
             n_threads=n_threads,
         )
-        return None if parts is None else self._divide(parts)
+        return None if parts is None else self._told(parts)
 
-    def _divide(self, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        n_pixels, normalization = parts["n_pixels"], parts["normalization"]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            weight = np.where((n_pixels > 0) & (normalization > 0), normalization, np.nan)
-            found = {"intensity": parts["signal"] / weight}
-            if self.error_model is not None:
-                found["intensity_sigma"] = np.sqrt(parts["variance"]) / weight
-            else:
-                parts = {name: part for name, part in parts.items() if name != "variance"}
-        return {**found, **parts}
+    def _told(self, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the parts without those that the error model leaves open."""
+        if self.error_model is not None:
+            return parts
+        return {name: part for name, part in parts.items() if name not in ("variance", "intensity_sigma")}
 
     def template(self, dtype: np.dtype) -> dict[str, np.dtype]:
         """Return the names of the results and their types."""
