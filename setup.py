@@ -1,5 +1,6 @@
 """The Cython extensions, and nothing else: everything declarative stands in pyproject.toml."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 CHECKS = os.environ.get("BATLAB_KERNEL_CHECKS") == "1"
 
@@ -31,7 +33,9 @@ VENDOR = Path("batlab/_kernels/vendor")
 # The modules that decode chunks are linked with LZ4 and bitshuffle.
 DECODERS = {"decode", "azimuthal_chunks"}
 DECODER_SOURCES = [str(VENDOR / name) for name in ("lz4_build.c", "unshuffle_portable.c", "unshuffle_avx2.c")]
-EXACT = {name: ["-ffp-contract=off"] for name in ("azimuthal", "azimuthal_split", "azimuthal_chunks", "azimuthal_means")}
+EXACT = {
+    name: ["-ffp-contract=off"] for name in ("azimuthal", "azimuthal_split", "azimuthal_chunks", "azimuthal_means")
+}
 HEADERS = [str(path) for path in sorted(Path("batlab/_kernels").glob("*.h"))]
 VENDORED = [str(path) for path in sorted([*VENDOR.glob("*.h"), *VENDOR.glob("*/*.[ch]")])]
 
@@ -49,7 +53,18 @@ extensions = [
     for path in sorted(Path("batlab/_kernels").glob("*.pyx"))
 ]
 
+
+class ParallelBuild(build_ext):
+    """Extensions are built side by side; what two of them share is compiled for each, so that nothing clashes."""
+
+    def build_extension(self, ext: Extension) -> None:
+        apart = copy.copy(self)
+        apart.build_temp = str(Path(self.build_temp, ext.name))
+        build_ext.build_extension(apart, ext)
+
+
 setup(
+    cmdclass={"build_ext": ParallelBuild},
     ext_modules=cythonize(
         extensions,
         build_dir="build/cython-checks" if CHECKS else "build/cython",
@@ -62,5 +77,6 @@ setup(
             "embedsignature": True,
             "freethreading_compatible": True,
         },
-    )
+    ),
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )

@@ -70,7 +70,7 @@ def azimuthal() -> str:
 
     parts = []
     for detector in bench_azimuthal.DETECTORS:
-        runs = {threads: bench_azimuthal.measured(detector, threads, 7) for threads in (1, 2)}
+        runs = {threads: bench_azimuthal.measured(detector, threads, 5) for threads in (1, 2)}
         rows = []
         for one, two in zip(runs[1], runs[2], strict=True):
             ours = next((row for row in runs[1] if row.work == one.work and row.way.startswith("batlab")), None)
@@ -96,7 +96,7 @@ def stack() -> str:
 
     parts = []
     for detector in bench_stack.WORK:
-        rows = bench_stack.collect([detector], 400 if detector == "eiger_4m" else 200, 5, [1, 2])
+        rows = bench_stack.collect([detector], 400 if detector == "eiger_4m" else 200, 3, [1, 2])
         ours = {row["threads"]: row["minimum"] for row in rows if row["way"].startswith("batlab")}
         shown = [
             (str(row["threads"]), row["way"], row["minimum"], row["median"], f"{1e3 / row['minimum']:.0f}",
