@@ -48,6 +48,7 @@ format: setup  ## let ruff and nbstripout tidy the tree
 	$(BIN)/nbstripout notebooks/*.ipynb
 
 bench: setup  ## batlab beside its peers on the same work
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check bitshuffle==0.5.2 || echo "bench: goes on without bitshuffle"
 	$(BIN)/python benchmarks/results.py
 
 soak: setup  ## long random and fault tests

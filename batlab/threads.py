@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import cache
 from pathlib import Path
 
 # OpenMP's threads do not survive a fork: a child that asks for them after its parent used them waits forever.
@@ -62,7 +63,7 @@ def effective(n_threads: int | None = None) -> int:
         raise ValueError(f"n_threads must be a whole number of at least 1, or None, got {n_threads!r}")
     if _lost:
         return 1
-    number = int(n_threads) if n_threads is not None else max(1, min(_wish(), _affinity(), _quota()))
+    number = int(n_threads) if n_threads is not None else max(1, min(_wish(), _affinity(), _container_quota()))
     _used = _used or number > 1
     return number
 
@@ -76,6 +77,12 @@ def _affinity() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@cache
+def _container_quota() -> int:
+    """Return the quota of this process's container: three files that are read once."""
+    return _quota()
 
 
 def _quota(root: Path = Path("/sys/fs/cgroup")) -> int:

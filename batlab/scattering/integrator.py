@@ -6,6 +6,7 @@ import ctypes
 import os
 import warnings
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -42,6 +43,8 @@ class Integrator:
 
     Attributes
     ----------
+    settings
+        As given; a mask of one image is copied, so that later changes to the original do not count.
     digest
         64 hexadecimal digits that name geometry and settings, the same in every process.
 
@@ -57,7 +60,7 @@ class Integrator:
 
     @takes_settings
     def __init__(self, geometry: Any, **keywords: Any) -> None:
-        self.settings = settings_of("scattering.Integrator", keywords)
+        self.settings = _own_mask(settings_of("scattering.Integrator", keywords))
         self.geometry = as_geometry(geometry)
         self._last: tuple[tuple[Any, ...], np.ndarray | None, Plan] | None = None
 
@@ -97,8 +100,7 @@ class Integrator:
         key = (stack.shape, geometry.wavelength, stack.mask is None)
         last = self._last  # other threads may call the same integrator
         if last is None or last[0] != key or not _same(last[1], stack.mask):
-            mask = None if stack.mask is None else stack.mask.copy()  # the caller may change theirs
-            self._last = last = (key, mask, self._find(geometry, stack))
+            self._last = last = (key, _own(stack.mask), self._find(geometry, stack))
             _give_back_memory()
             if last[2].doubt:
                 warnings.warn(last[2].doubt, UserWarning, stacklevel=2)
@@ -337,14 +339,31 @@ def _account(geometry: Geometry, wish: Settings) -> dict[str, Any]:
 
 
 def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:
-    """Whether two masks of one shape are equal; looked at in words of eight, as every call asks."""
-    if first is None or second is None:
+    """Whether two masks of one shape are equal, the first our own; looked at in words of eight, as every call asks."""
+    if first is second or first is None or second is None:
         return first is second
     one, two = (np.ascontiguousarray(mask).view(np.uint8).ravel() for mask in (first, second))
     whole = one.size & ~7
     return np.array_equal(one[:whole].view(np.uint64), two[:whole].view(np.uint64)) and np.array_equal(
         one[whole:], two[whole:]
     )
+
+
+def _own(mask: np.ndarray | None) -> np.ndarray | None:
+    """Return a copy that nobody can change; one that is such already as it is."""
+    if mask is None or (not mask.flags.writeable and mask.flags.owndata):
+        return mask
+    copied = mask.copy()
+    copied.flags.writeable = False
+    return copied
+
+
+def _own_mask(settings: Settings) -> Settings:
+    """Return settings whose mask of one image is our own, so that it need not be compared at every call."""
+    mask = settings.mask
+    if not isinstance(mask, np.ndarray) or mask.ndim != 2:
+        return settings
+    return replace(settings, mask=_own(np.array(mask, bool)))
 
 
 def _give_back_memory() -> None:
