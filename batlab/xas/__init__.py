@@ -6,6 +6,7 @@ from batlab.errors import did_you_mean as _did_you_mean
 
 # Public name -> module that holds it: one line a name; loaded when first asked for.
 _HOMES: dict[str, str] = {
+    "align_energy": "alignment",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605
