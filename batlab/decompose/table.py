@@ -159,7 +159,7 @@ def as_table(
         raise TypeError(f"{function} needs a DataArray or a Dataset, got {type(data).__name__}; wrap numbers in one")
     array = dataset[name]
     leading, axis, is_single = _dims(array, function)
-    sigma = dataset[f"{name}_sigma"] if f"{name}_sigma" in dataset else None
+    sigma = dataset.get(f"{name}_sigma")
     values = _numbers(array, leading, axis, is_single, function)
     if len(values) < frames:
         raise DimensionError(f"{function} needs at least {frames} frames, got {len(values)}; give it the whole series")
