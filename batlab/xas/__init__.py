@@ -7,6 +7,7 @@ from batlab.errors import did_you_mean as _did_you_mean
 # Public name -> module that holds it: one line a name; loaded when first asked for.
 _HOMES: dict[str, str] = {
     "align_energy": "alignment",
+    "over_absorption": "self_absorption",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605
