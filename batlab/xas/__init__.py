@@ -8,6 +8,9 @@ from batlab.errors import did_you_mean as _did_you_mean
 _HOMES: dict[str, str] = {
     "align_energy": "alignment",
     "over_absorption": "self_absorption",
+    "white_line": "first_maximum",
+    "calibrate_pixels": "dispersive",
+    "pixels_to_energy": "dispersive",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605
