@@ -6,6 +6,8 @@ from batlab.errors import did_you_mean as _did_you_mean
 
 # Public name -> module that holds it: one line a name; loaded when first asked for.
 _HOMES: dict[str, str] = {
+    "path_chi": "paths",
+    "einstein_sigma2": "einstein",
     "align_energy": "alignment",
     "over_absorption": "self_absorption",
     "white_line": "first_maximum",

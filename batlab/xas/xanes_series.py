@@ -89,3 +89,12 @@ def same_rows(known: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return for each distinct row of `known` (frame, point) the row and the frames that have it."""
     distinct, owner = np.unique(known, axis=0, return_inverse=True)
     return [(row, np.flatnonzero(owner.ravel() == i)) for i, row in enumerate(distinct)]
+
+
+def table_of(series: xr.Dataset, data: dict[str, xr.Variable]) -> xr.Dataset:
+    """Return results as a Dataset with what the series says of its frames (times, voltage, …) and its attributes."""
+    kept = {str(name): one.variable for name, one in series.coords.items() if one.dims in (("frame",), ())}
+    for name in ("time", "exposure", "file"):
+        if name in series.variables and series[name].dims in (("frame",), ()):
+            kept[name] = series[name].variable
+    return xr.Dataset(data, kept, dict(series.attrs))
