@@ -6,12 +6,13 @@ from batlab.errors import did_you_mean as _did_you_mean
 
 # Public name -> module that holds it: one line a name; loaded when first asked for.
 _HOMES: dict[str, str] = {
-    "bands": "bands",
+    "bands": "_bands",
     "Constraints": "constraints",
-    "mcr_als": "mcr_als",
+    "mcr_als": "_mcr_als",
     "MCRResult": "mcr_result",
     "pca": "_pca",
     "Rank": "_rank",
+    "lcf": "_lcf",
     "rank": "_rank",
 }
 

@@ -87,7 +87,7 @@ def bands(
     Examples
     --------
     >>> from batlab.decompose.constraints import Constraints
-    >>> from batlab.decompose.mcr_als import mcr_als
+    >>> from batlab.decompose._mcr_als import mcr_als
     >>> energy, share = np.linspace(0, 1, 40), np.linspace(0.2, 0.8, 9)[:, None]
     >>> series = xr.DataArray(share * energy + (1 - share) * (1 - energy), dims=("frame", "energy"))
     >>> wide = bands(mcr_als(series, 2, constraints=Constraints(closure=1)), tolerance=1e-6, points=4)
