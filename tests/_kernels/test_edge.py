@@ -167,7 +167,7 @@ def test_without_sigma_and_without_flattening_there_is_less():
 
 def test_sigma_is_the_scatter_of_repeats():
     rng = np.random.default_rng(5)
-    energy, mu, sigma, e0 = spectra(1, level=0.0)
+    energy, mu, _, e0 = spectra(1, level=0.0)
     level = 2e-3 * (1 + np.arange(mu.shape[1]) / 300)
     noisy = mu + level * rng.normal(size=(2000, mu.shape[1]))
     sigmas = np.tile(level, (2000, 1))
@@ -198,5 +198,5 @@ def test_sigma_is_the_scatter_of_repeats():
 def test_arguments_that_do_not_fit_are_refused(change):
     energy, mu, sigma, e0 = spectra(3)
     arguments = {"energy": energy, "mu": mu, "sigma": sigma, "e0": e0, "windows": WINDOWS, "nnorm": 2} | change
-    with pytest.raises(ValueError, match="must|needed"):
+    with pytest.raises(ValueError, match=r"must|needed"):
         pre_edge(**arguments)
