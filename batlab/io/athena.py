@@ -87,7 +87,8 @@ def read(
         raise ReadError(f"{name}: is a project without groups")
     for number, record in enumerate(records, 1):
         record["args"] = _parameters(record.get("args", {}), f"{name}: group {number}")
-        record["label"] = str(record["args"].get("label") or record.get("name") or f"group {number}")
+        label = str(record["args"].get("label") or record.get("name") or f"group {number}")
+        record["label"] = label.encode("utf-8", "replace").decode()
         record["name"] = str(record.get("name") or f"group{number}")
     chosen = records if group is None else _choose(records, group, name)
     names = unique_names([record["label"] for record in chosen])
@@ -132,6 +133,8 @@ def _group(record: dict[str, Any], project: Project, name: str) -> xr.Dataset:
     x, y = _numbers(record, "x", where), _numbers(record, "y", where)
     if x.size != y.size or x.size < 2:
         raise ReadError(f"{where} has {x.size} energies and {y.size} values; the file may be damaged")
+    if np.isinf(y).any():
+        raise ReadError(f"{where} holds infinity at {x[int(np.argmax(np.isinf(y)))]:g}; the file may be damaged")
     steps = np.diff(x)
     if not np.isfinite(x).all() or not ((steps > 0).all() or (steps < 0).all()):
         first = int(np.argmax(~(steps > 0)))
@@ -202,7 +205,7 @@ def _told(records: list[dict[str, Any]], project: Project, name: str) -> dict[st
         for record in records
     }
     try:
-        attrs["athena_parameters"] = json.dumps(parameters, ensure_ascii=False)
+        attrs["athena_parameters"] = json.dumps(parameters)
     except (TypeError, ValueError) as error:
         raise ReadError(f"{name}: its parameters cannot be kept ({error})") from error
     return attrs

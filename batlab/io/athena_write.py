@@ -140,17 +140,21 @@ def _parameters(
 ) -> tuple[dict[str, Any], Any]:
     stored = _stored(one)
     xdi = stored.pop("xdi", None)
-    args = {**DEFAULTS, **stored, "label": label, "tag": identity, "datagroup": identity, "npts": str(len(x))}
-    args |= {"is_xmu": "0" if is_chi else "1", "is_chi": "1" if is_chi else "0"}
-    args |= {"datatype": "chi" if is_chi else "xmu", "recordtype": "chi(k)" if is_chi else "mu(E)"}
+    kind = {"is_xmu": "0", "is_chi": "1", "datatype": "chi", "recordtype": "chi(k)"}
+    if not is_chi:
+        kind = {"is_xmu": "1", "is_chi": "0", "datatype": "xmu", "recordtype": "mu(E)"}
+    named = {"tag": identity, "datagroup": identity}
+    args = {**DEFAULTS, **kind, **named, **stored, "label": label, "npts": str(len(x))}
     if "is_normalized" in one.attrs:
         args["is_nor"] = str(int(one.attrs["is_normalized"]))
     for key, attribute in (("bkg_z", "element"), ("fft_edge", "edge")):
-        if one.attrs.get(attribute):
-            args[key] = str(one.attrs[attribute])
+        value = str(one.attrs.get(attribute, ""))
+        if value and value.lower() != str(args.get(key, "")).strip().lower():
+            args[key] = value
     for key, variable in (("bkg_e0", "e0"), ("bkg_step", "edge_step"), ("bkg_eshift", "energy_shift")):
-        if variable in one and one[variable].ndim == 0 and math.isfinite(float(one[variable])):
-            args[key] = repr(float(one[variable]))
+        value = float(one[variable]) if variable in one and one[variable].ndim == 0 else math.nan
+        if math.isfinite(value) and value != _number(args.get(key)):
+            args[key] = repr(value)
     if not is_chi:
         shift = float(args["bkg_eshift"] or 0)
         e0 = float(args.setdefault("bkg_e0", repr(float(x[np.argmax(np.gradient(y, x))] + shift))))
@@ -161,6 +165,13 @@ def _parameters(
         args.setdefault("bkg_spl2e", repr(round(above, 3)))
         args.setdefault("fft_kmax", repr(round(max(math.sqrt(ETOK * above) - 2, 1.0), 3)))
     return args, xdi
+
+
+def _number(text: Any) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _stored(one: xr.Dataset) -> dict[str, Any]:

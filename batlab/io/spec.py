@@ -154,6 +154,7 @@ def _scan(text: str, key: str, start: int, end: int, name: str) -> Scan:
     line = text.count("\n", 0, start) + 1
     scan = Scan(key, match[2].strip() if match else "", line)
     lines = body.split("\n")
+    last = max((i for i, row in enumerate(lines) if row.strip() and row.lstrip()[0] not in "#@"), default=-1)
     at = 0
     while at < len(lines):
         row = lines[at].strip()
@@ -166,8 +167,7 @@ def _scan(text: str, key: str, start: int, end: int, name: str) -> Scan:
                 row = row[:-1] + " " + lines[at].strip()
             scan.spectra.append(_numbers(row.partition(" ")[2].split(), name, line + at + 1))
         elif row:
-            is_last = not any(rest.strip() and not rest.startswith("#") for rest in lines[at + 1 :])
-            _add_row(scan, row.split(), name, line + at + 1, is_last and end == len(text))
+            _add_row(scan, row.split(), name, line + at + 1, at == last and end == len(text))
         at += 1
     return scan
 
@@ -233,7 +233,7 @@ def _dataset(
         attrs["clock"] = clock
     positions = _positions(scan, motors)
     if positions:
-        attrs["positioners"] = json.dumps(positions, ensure_ascii=False)
+        attrs["positioners"] = json.dumps(positions)
     result = xr.Dataset(variables, coords, attrs)
     if index is None or len(table) < 2:
         return result
@@ -258,7 +258,7 @@ def _header(scan: Scan) -> list[str]:
 
 
 def _positions(scan: Scan, motors: list[str]) -> dict[str, float]:
-    words = [word for i in range(10000) if f"P{i}" in scan.headers for word in scan.first(f"P{i}").split()]
+    words = [word for i in range(len(scan.headers)) if f"P{i}" in scan.headers for word in scan.first(f"P{i}").split()]
     try:
         return {motor: float(word) for motor, word in zip(motors, words, strict=False)}
     except ValueError:
