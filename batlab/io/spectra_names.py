@@ -144,7 +144,8 @@ def assign(labels: list[Label], values: np.ndarray, hints: dict[str, Any], eleme
             if match is not None:
                 found[role] = [match]
                 taken.add(match)
-    if "columns" not in hints and not (LONG_NAMES.keys() & found.keys()) - _NOT_SIGNALS:
+    told = (LONG_NAMES.keys() & found.keys()) - _NOT_SIGNALS
+    if "columns" not in hints and not told and not any(own.startswith("mu_") for own in names):
         raise ReadError(
             f"{name}: no column's name says which is i0, itrans, ifluor or mu; pass columns={{'energy': {index + 1}, "
             f"'i0': ..., 'itrans': ...}} with their numbers (from 1) or names{listing(labels)}"

@@ -160,7 +160,7 @@ def _axis_values(table: Table, roles: Roles, hints: dict[str, Any]) -> tuple[str
         return "energy", _from_angle(x, clean_unit(label.unit), d, table.name), attrs
     unit = hints.get("energy_unit") or clean_unit(label.unit)
     if unit not in ENERGY_UNITS:
-        if label.unit and unit != "1":
+        if label.unit:
             raise ReadError(f"{table.name}: the energy is in {label.unit!r}; pass energy_unit='eV' or 'keV'")
         if x.min() < SURELY_EV:
             raise ReadError(

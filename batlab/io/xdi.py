@@ -166,7 +166,7 @@ def write(
         raise ValueError(f"{path.name}: .xdi takes one scan, got a {type(obj).__name__}")
     if one.sizes.get("frame", 1) != 1:
         raise ValueError(f"{path.name}: .xdi takes one scan, got {one.sizes['frame']}; save each ds.isel(frame=[i])")
-    one = one.squeeze("frame", drop=True) if "frame" in one.dims else one
+    one = one.squeeze("frame").drop_vars("frame", errors="ignore") if "frame" in one.dims else one
     if "energy" not in one.coords or "energy" not in one.dims or not len(one["energy"]):
         raise ValueError(f"{path.name}: .xdi takes a scan over 'energy', got {tuple(map(str, one.dims))}")
     names, units, columns = _columns(one, path.name)

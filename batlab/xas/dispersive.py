@@ -17,6 +17,7 @@ from batlab.schema import quantity, record, require
 _LEAST_OVERLAP = 0.5
 _LEAST_EDGE = 0.5  # of the reference's range
 _STARTS = 60  # dispersions tried for the first guess, log-spaced, in each direction
+_UNEXPLAINED = 0.1  # of the variance that a baseline alone leaves
 _DOUBTFUL = 0.05  # of the reference's range; a foil that fits no better is another one, or another edge
 
 
@@ -78,7 +79,7 @@ def calibrate_pixels(
     Warns
     -----
     UserWarning
-        Where the residual exceeds 5 % of the reference's range.
+        Where the residual exceeds 5 % of the reference's range, or the foil explains less than 90 % of its structure.
 
     Examples
     --------
@@ -104,11 +105,11 @@ def calibrate_pixels(
             f"xas.calibrate_pixels: the fitted polynomial of degree {degree} turns within the detector; use a lower "
             "degree, or a reference that covers more of it"
         )
-    fitted, target, residual, overlap = _report(problem, coefficients, width)
-    if residual > _DOUBTFUL:
+    fitted, target, residual, overlap, unexplained = _report(problem, coefficients, width)
+    if residual > _DOUBTFUL or unexplained > _UNEXPLAINED:
         warnings.warn(
             f"xas.calibrate_pixels: foil and reference differ by {100 * residual:.1f} % of the reference's range (root "
-            "mean square); is it the same foil and edge?",
+            f"mean square), {100 * unexplained:.0f} % of its variance unexplained; is it the same foil and edge?",
             UserWarning,
             stacklevel=2,
         )
@@ -255,6 +256,16 @@ def _match(
     return np.where(inside, basis @ linear - target, 0.0), inside, linear
 
 
+def _unexplained(
+    problem: _Problem, grid: np.ndarray, mu: np.ndarray, c: np.ndarray, residuals: np.ndarray, inside: np.ndarray
+) -> float:
+    """Return the misfit as a fraction of what a baseline alone leaves; a short piece of a reference is straight."""
+    target = np.interp(_polynomial(c, problem.t), grid, mu)[inside]
+    basis = np.column_stack([problem.t[inside] ** n for n in range(problem.baseline + 1)])
+    alone = target - basis @ np.linalg.lstsq(basis, target, rcond=None)[0]
+    return float(np.sum(residuals[inside] ** 2) / max(np.sum(alone**2), 1e-300))
+
+
 def _first_guess(problem: _Problem, dispersion: float | None) -> np.ndarray:
     """Return c of degree 1: the steepest points on each other, the dispersion that fits best."""
     n = len(problem.t)
@@ -276,7 +287,7 @@ def _first_guess(problem: _Problem, dispersion: float | None) -> np.ndarray:
             residuals, inside, linear = _match(problem, grid, mu, c)
             # A foil of negative scale would be a mirror image, no match.
             if np.isfinite(residuals).all() and linear[0] > 0:
-                worth = float(np.mean(residuals[inside] ** 2))
+                worth = _unexplained(problem, grid, mu, c, residuals, inside)
                 best, score = (c, worth) if worth < score else (best, score)
     if best is None:
         raise ValueError(
@@ -304,14 +315,18 @@ def _refine(problem: _Problem, start: np.ndarray, blur: bool) -> tuple[np.ndarra
             full[free] = values
             return residuals(full)
 
-        fit = least_squares(some, x[free], x_scale=steps[free], diff_step=1e-6, max_nfev=200)
+        # The first guess is one step of the dispersions tried; a fit that leaves it has lost the edge.
+        low, high = np.full(len(free), -np.inf), np.full(len(free), np.inf)
+        low[1], high[1] = np.sort(start[1] * np.array([0.7, 1.4]))
+        fit = least_squares(some, x[free], x_scale=steps[free], diff_step=1e-6, max_nfev=200, bounds=(low, high))
         x[free] = fit.x
     return x[: len(start)], float(abs(x[-1]))
 
 
-def _report(problem: _Problem, c: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray, float, float]:
+def _report(problem: _Problem, c: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray, float, float, float]:
     grid, mu = _blurred(problem, width)
     residuals, inside, linear = _match(problem, grid, mu, c)
     basis = np.column_stack([problem.all_mu, *(problem.all_t**n for n in range(problem.baseline + 1))])
     target = np.interp(_polynomial(c, problem.all_t), grid, mu, left=np.nan, right=np.nan)
-    return basis @ linear, target, float(np.sqrt(np.mean(residuals[inside] ** 2))), float(inside.mean())
+    left = _unexplained(problem, grid, mu, c, residuals, inside)
+    return basis @ linear, target, float(np.sqrt(np.mean(residuals[inside] ** 2))), float(inside.mean()), left
