@@ -159,13 +159,14 @@ def pre_edge(
         for array, curve in zip(arrays, curves):
             if len(array):
                 array[f, known] = curve
-    return (*arrays, numbers)
+    norm, flat, norm_sigma, flat_sigma = arrays
+    return norm, flat, norm_sigma, flat_sigma, numbers
 
 
 def _points(e: np.ndarray, low: float, high: float) -> np.ndarray:
     if not len(e) or not np.isfinite(low):
         return np.arange(0)
-    return np.arange(max(0, np.searchsorted(e, low, "right") - 1), int(np.abs(e - high).argmin()))
+    return np.arange(max(0, int(np.searchsorted(e, low, "right")) - 1), int(np.abs(e - high).argmin()))
 
 
 def _pre_edge(

@@ -6,11 +6,25 @@ from batlab.errors import did_you_mean as _did_you_mean
 
 # Public name -> module that holds it: one line a name; loaded when first asked for.
 _HOMES: dict[str, str] = {
+    "wavelet": "wavelets",
+    "remove_background": "background",
+    "noise": "fourier",
+    "ft_window": "windows",
+    "fourier_transform": "fourier",
+    "back_transform": "fourier",
+    "mu": "absorption",
+    "edge_energy": "edge",
+    "fit_shells": "shells",
+    "Variable": "shells_parameters",
+    "ShellFit": "shells",
+    "Shell": "shells_parameters",
+    "normalize": "normalization",
     "path_chi": "paths",
     "einstein_sigma2": "einstein",
     "align_energy": "alignment",
     "over_absorption": "self_absorption",
     "white_line": "first_maximum",
+    "mback": "matched_background",
     "calibrate_pixels": "dispersive",
     "pixels_to_energy": "dispersive",
 }
