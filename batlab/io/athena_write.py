@@ -152,12 +152,14 @@ def _parameters(
         if value and value.lower() != str(args.get(key, "")).strip().lower():
             args[key] = value
     for key, variable in (("bkg_e0", "e0"), ("bkg_step", "edge_step"), ("bkg_eshift", "energy_shift")):
-        value = float(one[variable]) if variable in one and one[variable].ndim == 0 else math.nan
-        if math.isfinite(value) and value != _number(args.get(key)):
-            args[key] = repr(value)
+        number = float(one[variable]) if variable in one and one[variable].ndim == 0 else math.nan
+        if math.isfinite(number) and number != _number(args.get(key)):
+            args[key] = repr(number)
     if not is_chi:
-        shift = float(args["bkg_eshift"] or 0)
-        e0 = float(args.setdefault("bkg_e0", repr(float(x[np.argmax(np.gradient(y, x))] + shift))))
+        shift, e0 = _number(args["bkg_eshift"] or 0), _number(args.get("bkg_e0"))
+        if not e0 > 0:
+            e0 = float(x[np.argmax(np.gradient(y, x))] + shift)
+            args["bkg_e0"] = repr(e0)
         above = max(float(x[-1]) + shift - e0, 1.0)
         args.setdefault("bkg_nor1", repr(round(min(150.0, above / 5), 3)))
         args.setdefault("bkg_nor2", repr(round(above - min(20.0, above / 20), 3)))

@@ -12,6 +12,8 @@ import xarray as xr
 
 from batlab.errors import ReadError, choose, did_you_mean
 from batlab.io.physical_units import factor
+from batlab.io.spectra_names import LONG_NAMES, clean
+from batlab.io.spectra_scan import ENERGY_UNITS, SURELY_EV
 from batlab.schema import UNITS, quantity
 
 # Counters as beamlines call them -> XDI's name; a name that could be two things keeps its own.
@@ -21,13 +23,6 @@ _COUNTERS = {
     "irefer": "irefer", "iref": "irefer", "ir": "irefer", "sec": "count_time", "seconds": "count_time",
     "count_time": "count_time", "acq_time": "count_time",
 }  # fmt: skip
-_LONG_NAMES = {
-    "i0": "incident intensity", "itrans": "transmitted intensity", "irefer": "intensity behind the reference",
-    "ifluor": "fluorescence intensity", "count_time": "counting time of a point",
-}  # fmt: skip
-# An energy scale whose smallest number is this large cannot be keV: no beamline reaches 250 keV.
-SURELY_EV = 250.0
-ENERGY_UNITS = {"eV": 1.0, "keV": 1000.0}
 ENERGY = re.compile(r"(mono_?|ebragg)?(energy|ene)(_(enc|cenc|rbv|readback|ev|kev|alt))?|e(_?ev|_?kev)?", re.IGNORECASE)
 
 
@@ -37,7 +32,7 @@ def clean_name(name: str, taken: Iterable[str] = ()) -> str:
     >>> [clean_name(name) for name in ("I0", "It", "Ge Det (1)", "x")]
     ['i0', 'itrans', 'ge_det_1', 'column_x']
     """
-    result = re.sub(r"[^0-9a-z]+", "_", name.lower()[:80]).strip("_") or "column"
+    result = clean(name) or "column"
     known = _COUNTERS.get(result)
     if known is not None and known not in taken:
         return known
@@ -60,7 +55,9 @@ def counter(name: str, stated: str, values: np.ndarray, units: str = "") -> xr.V
     """Return a counter over ``frame``, over (frame, channel) where it is a table; `units` as the file has them."""
     dims = ("frame", "channel")[: values.ndim]
     unit = "s" if name == "count_time" else units or "1"
-    return quantity(dims, values, unit, _LONG_NAMES.get(name, f"{stated[:80]!r} of the file"))
+    told = {**LONG_NAMES, "count_time": "counting time of a point"}
+    long_name = told.get(name, f"{stated[:80]!r} of the file")
+    return quantity(dims, values, unit, long_name)
 
 
 def to_ev(values: np.ndarray, units: str, hint: str | None, where: str) -> np.ndarray:
