@@ -6,6 +6,9 @@ from batlab.errors import did_you_mean as _did_you_mean
 
 # Public name -> module that holds it: one line a name; loaded when first asked for.
 _HOMES: dict[str, str] = {
+    "deglitch": "glitches",
+    "rebin": "rebinning",
+    "merge": "merging",
     "wavelet": "wavelets",
     "remove_background": "background",
     "noise": "fourier",

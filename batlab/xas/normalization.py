@@ -102,8 +102,8 @@ def normalize(
     >>> scan = xr.Dataset({"mu": quantity("energy", mu, "1", "absorption")},
     ...                   {"energy": quantity("energy", energy, "eV", "energy")})
     >>> done = normalize(scan)
-    >>> float(done.e0.round(3)), float(done.edge_step.round(2))
-    (8333.0, 1.2)
+    >>> float(done.e0.round(3)), float(done.edge_step.round(3))
+    (8333.0, 1.174)
     """
     choose("method", method, edge_finders.METHODS)
     if isinstance(nvict, bool) or nvict not in range(5):
