@@ -69,9 +69,9 @@ def bounded_least_squares(
 
     Notes
     -----
-    One thread: 0.29 us a spectrum with 3 weights, 2.2 us with 8, 17 us with 20; `scipy.optimize.nnls`, from the Cholesky
-    factor of the Gram matrix and without upper bounds or sum, takes 31, 6 and 3 times as long, `lsq_linear` 370, 94
-    and 33 times (`benchmarks/bench_nnls.py`).
+    One thread: 0.29 us a spectrum with 3 weights, 2.2 us with 8, 17 us with 20; `scipy.optimize.nnls`, given the
+    Cholesky factor of the Gram matrix and without upper bounds or sum, takes 31, 6 and 3 times as long, `lsq_linear`
+    370, 94 and 33 times (`benchmarks/bench_nnls.py`).
     """
     cdef Py_ssize_t n_frames = projection.shape[0], m = projection.shape[1], each, i
     check(gram, projection, lower, upper, total, n_threads)

@@ -14,6 +14,10 @@ _HOMES: dict[str, str] = {
     "Rank": "_rank",
     "lcf": "_lcf",
     "rank": "_rank",
+    "efa": "_efa",
+    "simplisma": "_simplisma",
+    "nmf": "_nmf",
+    "target_transform": "target",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605

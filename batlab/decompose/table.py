@@ -14,7 +14,8 @@ from batlab.errors import DimensionError, did_you_mean
 from batlab.schema import quantity
 
 # Dimensions that number spectra; the other one of a table is the axis along which a spectrum runs.
-LEADING = ("frame", "record", "component", "phase", "channel", "path")
+LEADING = ("frame", "record", "phase", "channel", "path")
+SPECTRA = (*LEADING, "component")  # of references and targets, which may be components of another result
 FEW = 0.05  # of the points of the axis may be left out without a word
 
 
@@ -116,21 +117,28 @@ class Table:
 
 
 def as_table(
-    data: xr.DataArray | xr.Dataset, of: str | None = None, function: str = "decompose", *, frames: int = 1
+    data: xr.DataArray | xr.Dataset,
+    of: str | None = None,
+    function: str = "decompose",
+    *,
+    frames: int = 1,
+    leading: tuple[str, ...] = LEADING,
 ) -> Table:
     """Return the numbers of a series over (frame, axis).
 
     Parameters
     ----------
     data
-        A DataArray over one leading dimension (``frame``, ``record``, ``component``, ``phase``, ``channel``,
-        ``path``) and one axis, or over the axis alone; or a Dataset with such a variable.
+        A DataArray over one leading dimension (``frame``, ``record``, ``phase``, ``channel``, ``path``) and one axis,
+        or over the axis alone; or a Dataset with such a variable.
     of
         Its name in a Dataset; by default the only one there.
     function
         Public name of the caller, for messages.
     frames
         Fewest frames that it can work with.
+    leading
+        Dimensions that may number the spectra.
 
     Raises
     ------
@@ -154,30 +162,30 @@ def as_table(
         for key in ("units", "long_name"):
             dataset.attrs.pop(key, None)
     elif isinstance(data, xr.Dataset):
-        name, dataset = _chosen(data, of, function), data
+        name, dataset = _chosen(data, of, function, leading), data
     else:
         raise TypeError(f"{function} needs a DataArray or a Dataset, got {type(data).__name__}; wrap numbers in one")
     array = dataset[name]
-    leading, axis, is_single = _dims(array, function)
+    first, axis, is_single = _dims(array, function, leading)
     sigma = dataset.get(f"{name}_sigma")
-    values = _numbers(array, leading, axis, is_single, function)
+    values = _numbers(array, first, axis, is_single, function)
     if len(values) < frames:
         raise DimensionError(f"{function} needs at least {frames} frames, got {len(values)}; give it the whole series")
     return Table(
         values=values,
-        sigma=None if sigma is None else _numbers(sigma, leading, axis, is_single, function),
-        dims=(leading, axis),
+        sigma=None if sigma is None else _numbers(sigma, first, axis, is_single, function),
+        dims=(first, axis),
         name=name,
         units=str(array.attrs.get("units", "1")),
         long_name=str(array.attrs.get("long_name", name)),
-        along_frames=_coords(array, leading, is_single),
+        along_frames=_coords(array, first, is_single),
         along_axis={str(k): v.variable for k, v in array.coords.items() if v.dims == (axis,)},
         dataset=dataset,
         is_single=is_single,
     )
 
 
-def _chosen(dataset: xr.Dataset, of: str | None, function: str) -> str:
+def _chosen(dataset: xr.Dataset, of: str | None, function: str, leading: tuple[str, ...]) -> str:
     names = [str(name) for name in dataset.data_vars]
     if of is not None:
         if of not in names:
@@ -189,25 +197,34 @@ def _chosen(dataset: xr.Dataset, of: str | None, function: str) -> str:
         if not name.endswith("_sigma")
         and dataset[name].dtype.kind in "fiu"
         and len(dataset[name].dims) == 2
-        and dataset[name].dims[0] in LEADING
+        and dataset[name].dims[0] in leading
     ]
+    if not tables:  # a single spectrum has no leading dimension
+        tables = [
+            name
+            for name in names
+            if not name.endswith("_sigma")
+            and len(dataset[name].dims) == 1
+            and dataset[name].dtype.kind in "fiu"
+            and dataset[name].dims[0] not in SPECTRA
+        ]
     if len(tables) != 1:
         found = ", ".join(tables) or f"none among {', '.join(names) or 'no variables'}"
         raise ValueError(f"{function} needs one table over (frame, axis), found {found}; name it with of=…")
     return tables[0]
 
 
-def _dims(array: xr.DataArray, function: str) -> tuple[str, str, bool]:
+def _dims(array: xr.DataArray, function: str, leading: tuple[str, ...]) -> tuple[str, str, bool]:
     dims = tuple(str(dim) for dim in array.dims)
-    if len(dims) == 1 and dims[0] not in LEADING:
+    if len(dims) == 1 and dims[0] not in SPECTRA:
         return "frame", dims[0], True
-    leading = [dim for dim in dims if dim in LEADING]
-    if len(dims) != 2 or len(leading) != 1:
+    found = [dim for dim in dims if dim in leading]
+    if len(dims) != 2 or len(found) != 1:
         raise DimensionError(
             f"{function} needs a table over ('frame', axis), such as ('frame', 'energy'), got {dims}; "
             "select or rename dimensions first"
         )
-    return leading[0], next(dim for dim in dims if dim != leading[0]), False
+    return found[0], next(dim for dim in dims if dim != found[0]), False
 
 
 def _numbers(array: xr.DataArray, leading: str, axis: str, is_single: bool, function: str) -> np.ndarray:
