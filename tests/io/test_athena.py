@@ -282,7 +282,7 @@ def opened(path):
     return None
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), min_size=1, max_size=6), st.integers(0, 2**16))
 @example([(0, 0)], 0)
 def test_mutated_bytes_give_data_or_a_read_error(tmp_path, changes, cut):

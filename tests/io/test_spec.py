@@ -161,7 +161,7 @@ def test_patterns_with_the_sign_of_a_scan_are_still_patterns(tmp_path):
     assert "g_r" in io.open(path)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 2**16), st.integers(32, 255)), min_size=1, max_size=5), st.integers(0, 2**16))
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_mutated_bytes_give_data_or_a_read_error(tmp_path, changes, cut):
