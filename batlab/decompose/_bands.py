@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from scipy.stats import chi2, norm
 
-from batlab.decompose.augment import noise
+from batlab.decompose.augment import noise, principal
 from batlab.decompose.bands_explore import NUMBERS, explored
 from batlab.decompose.bands_noise import Noise, bootstrap
 from batlab.decompose.bands_search import Space, excess, settled
@@ -97,8 +97,8 @@ def bands(
     _check(tolerance, points, level, replicates)
     values, kept = result.whole.values, result.rules
     k, (n_frames, n_points) = result.n_components, values.shape
-    left, strength, right = np.linalg.svd(values, full_matrices=False)
-    scores, loadings = left[:, :k] * strength[:k], right[:k].T
+    scores, loadings, rest = principal(values, k)
+    squares = float(np.einsum("jx,jx->", values, values))
     start, basis = _reduced(result, scores, loadings)
     space = Space(scores, loadings, basis, ~np.isfinite(kept.fixed_spectra).all(axis=0),
                   kept.nearest_concentration, kept.nearest_spectra)  # fmt: skip
@@ -110,13 +110,13 @@ def bands(
         first, cost = settled(space, start[None])
         lowest = float(min(cost[0], excess(space, start[None], np.linalg.inv(start)[None])[0]))
         if tolerance is None:
-            _warn_if_worse(misfit, strength, k, lowest, spare)
+            _warn_if_worse(misfit, rest + lowest, squares, spare)
         turns = explored(space, np.concatenate([first, start[None]]), lowest + spare, points, seed)
     quantiles = [float(norm.isf((1 - level) / (2 * k * size))) for size in (n_frames, n_points)]
     limits = _limits(result, space, turns, grain, quantiles)
     told = {
         "bands_tolerance": float(np.sqrt(1 + spare / misfit) - 1) if misfit > 0 else 0.0,
-        "bands_lack_of_fit": 100 * float(np.sqrt((misfit + spare) / strength.dot(strength))),
+        "bands_lack_of_fit": 100 * float(np.sqrt((misfit + spare) / squares)),
         "bands_level": level,
         "bands_points": points,
     }
@@ -188,10 +188,8 @@ def _spare(values: np.ndarray, k: int, grain: Noise, kept, level: float) -> floa
     return float(chi2.ppf(level, max(sum(at_limit), 1.0))) * white * colour
 
 
-def _warn_if_worse(misfit: float, strength: np.ndarray, k: int, lowest: float, spare: float) -> None:
-    best = float((strength[k:] ** 2).sum()) + lowest
+def _warn_if_worse(misfit: float, best: float, total: float, spare: float) -> None:
     if misfit > best + 2 * spare:
-        total = float((strength**2).sum())
         warnings.warn(
             f"decompose.bands: the result has lack of fit {100 * np.sqrt(misfit / total):.4g} %, components near it "
             f"that keep the constraints on profiles reach {100 * np.sqrt(best / total):.4g} %: closure, known "

@@ -153,52 +153,66 @@ def alternate(values: np.ndarray, spectra: np.ndarray, kept: Rules, most: int, t
     """Alternate from start spectra until the lack of fit rests."""
     squares = float(np.einsum("jx,jx->", values, values))
     floor = 1e-14 * squares  # below it the difference of sums is rounding
-    before, stretch, calm = spectra, 0.0, 0
+    before, stretch, calm, revived = spectra, 0.0, 0, 0
     concentration = kept.concentration(values, spectra)
     misfits: list[float] = []
-    reason = f"max_iterations={most} reached, the lack of fit still falls"
     for _ in range(most):
-        trial = spectra if stretch == 0 else kept.nearest_spectra((spectra + stretch * (spectra - before)).T[None])[0].T
-        new_concentration = kept.concentration(values, trial)
-        if not new_concentration.any(axis=0).all():
-            dead = np.flatnonzero(~new_concentration.any(axis=0)).tolist()
-            if stretch == 0:
-                return Found(
-                    new_concentration,
-                    trial,
-                    misfits or [squares],
-                    f"component {dead} vanished; fewer components may do",
-                    False,
-                )
+        trial = spectra
+        if stretch > 0:
+            trial = kept.nearest_spectra((spectra + stretch * (spectra - before)).T[None])[0].T
+        content = kept.concentration(values, trial)
+        dead = np.flatnonzero(~content.any(axis=0))
+        if dead.size and stretch > 0:
             stretch = 0.0
             continue
-        new_spectra = kept.spectra(values, new_concentration)
-        misfit = _misfit(values, squares, new_concentration, new_spectra)
+        if dead.size and revived < 3 * len(spectra):
+            spectra, revived, stretch, misfits = (
+                _revived(values, content, trial, kept, int(dead[0])),
+                revived + 1,
+                0.0,
+                [],
+            )
+            before = spectra
+            continue
+        right = values.T @ content
+        found = kept.spectra_from(right, content)
+        misfit = _misfit(values, squares, right, content, found)
         if stretch > 0 and misfit > misfits[-1]:
             stretch, calm = 0.0, 0
             continue
-        before, spectra, concentration = spectra, new_spectra, new_concentration
+        before, spectra, concentration = spectra, found, content
         fallen = misfits[-1] - misfit if misfits else np.inf
         misfits.append(misfit)
         stretch = min(stretch * BOLDER + 0.5, BOLDEST)
         calm = calm + 1 if fallen <= 2 * tolerance * misfit + floor else 0
-        if calm >= 3:
-            if fallen < -1e-3 * misfit - floor:
-                return Found(
-                    concentration,
-                    spectra,
-                    misfits,
-                    "the lack of fit rises: the constraints contradict each other",
-                    False,
-                )
-            reason = f"converged: the lack of fit fell by less than {tolerance:g} of itself three times"
-            return Found(concentration, spectra, misfits, reason, True)
-    return Found(concentration, spectra, misfits, reason, False)
+        if calm < 3:
+            continue
+        if fallen < -1e-3 * misfit - floor:
+            told = "the lack of fit rises: the constraints contradict each other"
+            return Found(concentration, spectra, misfits, told, False)
+        if dead.size:
+            told = f"component {', '.join(map(str, dead))} vanished: fewer components do, or another init finds them"
+            return Found(concentration, spectra, misfits, told, False)
+        told = f"converged: the lack of fit fell by less than {tolerance:g} of itself three times"
+        return Found(concentration, spectra, misfits, told, True)
+    told = f"max_iterations={most} reached, the lack of fit still falls"
+    return Found(concentration, spectra, misfits or [squares], told, False)
 
 
-def _misfit(values: np.ndarray, squares: float, concentration: np.ndarray, spectra: np.ndarray) -> float:
+def _revived(values: np.ndarray, content: np.ndarray, spectra: np.ndarray, kept: Rules, dead: int) -> np.ndarray:
+    """Return spectra whose dead component starts anew from the frame that is fitted worst."""
+    rest = values - content @ spectra
+    frame = int(np.argmax(np.einsum("jx,jx->j", rest, rest)))
+    out = spectra.copy()
+    out[dead] = values[frame]
+    return kept.nearest_spectra(out.T[None])[0].T
+
+
+def _misfit(
+    values: np.ndarray, squares: float, right: np.ndarray, concentration: np.ndarray, spectra: np.ndarray
+) -> float:
     gram = (concentration.T @ concentration) * (spectra @ spectra.T)
-    quick = squares - 2 * float(np.einsum("kx,kx->", concentration.T @ values, spectra)) + float(gram.sum())
+    quick = squares - 2 * float(np.einsum("xk,kx->", right, spectra)) + float(gram.sum())
     if quick > 1e-10 * squares:
         return quick
     rest = values - concentration @ spectra
@@ -213,8 +227,8 @@ def _dataset(whole: Whole, found: Found, constraints: Constraints) -> xr.Dataset
     values, k = whole.values, found.concentration.shape[1]
     fitted = found.concentration @ found.spectra
     rest = values - fitted
-    left, strength, right = np.linalg.svd(values, full_matrices=False)
-    clean = (left[:, :k] * strength[:k]) @ right[:k]
+    scores, loadings, _ = augment.principal(values, k)
+    clean = scores @ loadings.T
     squares = float((values**2).sum())
     told: dict[str, Any] = {
         "n_components": k,

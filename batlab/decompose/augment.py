@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from scipy.linalg import eigh
 
 from batlab.decompose.table import Table, as_table
 from batlab.errors import DimensionError, choose, did_you_mean
 from batlab.schema import quantity, same_grid
 
 Series = xr.DataArray | xr.Dataset
+FINEST = 1e-8  # of the rms of a table: no noise is taken for less
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,10 +198,32 @@ def noise(values: np.ndarray, rank: int) -> float:
     0.1
     """
     rows, columns = values.shape
-    squares = np.linalg.svd(values, compute_uv=False) ** 2
+    _, _, left = principal(values, rank)
     freedom = max((rows - rank) * (columns - rank), 1)
-    floor = 1e-8 * np.sqrt(squares.sum() / values.size)
-    return max(float(np.sqrt(squares[rank:].sum() / freedom)), float(floor), 1e-300)
+    floor = FINEST * np.sqrt(np.einsum("jx,jx->", values, values) / values.size)
+    return max(float(np.sqrt(left / freedom)), float(floor), 1e-300)
+
+
+def principal(values: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return scores (frame, rank) and loadings (axis, rank) of the first singular vectors, and the squares they leave.
+
+    From the eigenvectors of the smaller product of the table with itself, a tenth of the time of its singular value
+    decomposition, which takes over where the last of the `rank` singular values is too small for it.
+    """
+    wide = values.shape[0] <= values.shape[1]
+    gram = values @ values.T if wide else values.T @ values
+    n = len(gram)
+    strength, vectors = eigh(gram, subset_by_index=[n - rank, n - 1])
+    if strength[0] > 1e-9 * strength[-1]:
+        vectors = vectors[:, ::-1]
+        # One more product makes the other side orthogonal to rounding, whatever the first has lost.
+        other, size, turn = np.linalg.svd(values.T @ vectors if wide else values @ vectors, full_matrices=False)
+        scores, loadings = (vectors @ turn.T * size, other) if wide else (other * size, vectors @ turn.T)
+    else:
+        left, size, right = np.linalg.svd(values, full_matrices=False)
+        scores, loadings = left[:, :rank] * size[:rank], right[:rank].T
+    rest = values - scores @ loadings.T
+    return scores, loadings, float(np.einsum("jx,jx->", rest, rest))
 
 
 def on_axis(whole: Whole, given: Any, what: str) -> np.ndarray:

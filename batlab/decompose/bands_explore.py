@@ -11,7 +11,7 @@ from batlab.decompose.bands_search import Space, Targets, climb, excess, settled
 ROUNDS = (40, 25, 25, 25, 25)  # of climbing; between two, every target starts anew from the best that any target found
 REST = 2e-3  # of the range: a round that gains less is the last
 STRANGERS = 48  # random starts, so that no far part of the admissible set is missed
-NUMBERS = 3_000_000  # of a batch that are held at once
+NUMBERS = 300_000  # of a batch at once: what the cache holds
 
 
 def explored(space: Space, first: np.ndarray, budget: float, points: int, seed: int) -> np.ndarray:

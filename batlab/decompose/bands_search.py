@@ -97,30 +97,47 @@ def _violations(space: Space, turns: np.ndarray, inverses: np.ndarray) -> tuple:
     scaled = turns / space.spread
     heights = np.einsum("nik,nik->ni", turns, scaled)
     cost = np.einsum("nji,nji,ni->n", amiss, amiss, 1 / weights) + np.einsum("nxi,nxi,ni->n", off, off, 1 / heights)
-    return cost, contents, amiss, weights, curves, off, heights, scaled
+    return cost, amiss, weights, curves, off, heights, scaled
 
 
 def quadratic(space: Space, turns: np.ndarray, inverses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the excess of a batch, its gradient and its Gauss-Newton matrix in the free numbers of T."""
-    cost, contents, amiss, weights, curves, off, heights, scaled = _violations(space, turns, inverses)
+    """Return the excess of a batch, its gradient and its Gauss-Newton matrix in the free numbers of T.
+
+    Derivatives of contents and curves are linear in both, so that sums over violated frames and points are products of
+    0 and 1 with squares of scores and loadings that never change.
+    """
+    cost, amiss, weights, curves, off, heights, scaled = _violations(space, turns, inverses)
     n, k = turns.shape[:2]
     size = k - 1
     slope, bend = np.zeros((n, k, size)), np.zeros((n, k, size, k, size))
+    lean = space.loadings @ space.basis
+    both_scores = np.einsum("ja,jb->jab", space.scores, space.scores).reshape(-1, k * k)
+    both_leans = np.einsum("xa,xb->xab", lean, lean).reshape(-1, size * size)
     for i in range(k):
-        shared = np.einsum("nk,nkl->nl", inverses[:, :, i], inverses) / weights[:, i, None]
-        moved = contents[:, :, i, None] * shared[:, None, :] - contents
-        along = (inverses[:, :, i] @ space.basis) / np.sqrt(weights[:, i, None])
-        off_by = amiss[:, :, i] / np.sqrt(weights[:, i, None])
-        push = np.einsum("nj,njl->nl", off_by, moved)
-        slope += 2 * push[:, :, None] * along[:, None, :]
-        held = moved * (amiss[:, :, i] != 0)[:, :, None]
-        both = np.swapaxes(held, 1, 2) @ held
+        # d content_i = sum over l of (content_i shared_l - content_l) (column_i . d row_l), over its weight.
+        turned = (
+            inverses[:, :, i, None]
+            * (np.einsum("na,nal->nl", inverses[:, :, i], inverses) / weights[:, i, None])[:, None]
+        )
+        turned = turned - inverses
+        along = inverses[:, :, i] @ space.basis
+        push = np.einsum("na,nal->nl", amiss[:, :, i] @ space.scores, turned)
+        slope += 2 * push[:, :, None] * along[:, None, :] / weights[:, i, None, None]
+        held = ((amiss[:, :, i] != 0).astype(float) @ both_scores).reshape(n, k, k)
+        both = np.swapaxes(turned, 1, 2) @ held @ turned / weights[:, i, None, None]
         bend += both[:, :, None, :, None] * along[:, None, :, None, None] * along[:, None, None, None, :]
         tilt = scaled[:, i] @ space.basis / heights[:, i, None]
-        lean = space.loadings @ space.basis - curves[:, :, i, None] * tilt[:, None, :]
-        slope[:, i] += 2 * np.einsum("nx,nxa->na", off[:, :, i], lean) / heights[:, i, None]
-        lean *= (off[:, :, i] != 0)[:, :, None]
-        bend[:, i, :, i, :] += (np.swapaxes(lean, 1, 2) @ lean) / heights[:, i, None, None]
+        wrong, curve = (off[:, :, i] != 0).astype(float), curves[:, :, i]
+        mixed = (wrong * curve) @ lean
+        square = (
+            (wrong @ both_leans).reshape(n, size, size)
+            - mixed[:, :, None] * tilt[:, None]
+            - tilt[:, :, None] * mixed[:, None]
+        )
+        square += np.einsum("nx,nx,nx->n", wrong, curve, curve)[:, None, None] * tilt[:, :, None] * tilt[:, None]
+        bend[:, i, :, i, :] += square / heights[:, i, None, None]
+        push = off[:, :, i] @ lean - np.einsum("nx,nx->n", off[:, :, i], curve)[:, None] * tilt
+        slope[:, i] += 2 * push / heights[:, i, None]
     free = np.repeat(space.is_free, size)
     return cost, slope.reshape(n, -1)[:, free], bend.reshape(n, k * size, k * size)[:, free][:, :, free]
 

@@ -15,6 +15,7 @@ from batlab.errors import choose
 SIDES = ("concentration", "spectra")
 # Beside unimodality the closure is a weight: a firm sum would hold every column where it is.
 SOFT, PASSES = 3.0, 20
+FEW = 20_000  # numbers that one thread solves before another would have woken
 TINY = 1e-12  # what is left of a sum that known concentrations fill
 
 
@@ -104,7 +105,11 @@ class Rules:
 
     def spectra(self, values: np.ndarray, concentration: np.ndarray) -> np.ndarray:
         """Return the spectra (component, axis) of least misfit for `concentration`."""
-        gram, right = concentration.T @ concentration, values.T @ concentration
+        return self.spectra_from(values.T @ concentration, concentration)
+
+    def spectra_from(self, right: np.ndarray, concentration: np.ndarray) -> np.ndarray:
+        """Return the same from ``right``, the product Dᵗ C, where that is already known."""
+        gram = concentration.T @ concentration
         return np.ascontiguousarray(solved(gram, right, self.not_negative[1], self.fixed_spectra).T)
 
     def nearest_column(self, column: np.ndarray, number: int) -> np.ndarray:
@@ -195,7 +200,7 @@ def _least(gram: np.ndarray, right: np.ndarray, not_negative: bool, total: np.nd
         scale = np.maximum(scale, TINY)
     found, _ = bounded_least_squares(
         np.ascontiguousarray(gram)[None], np.ascontiguousarray(right / scale), lower, upper,
-        total=np.inf if total is None else 1.0, n_threads=threads.effective(),
+        total=np.inf if total is None else 1.0, n_threads=threads.effective() if right.size > FEW else 1,
     )  # fmt: skip
     return found * scale
 

@@ -34,7 +34,9 @@ def _start_by_name(whole: Whole, init: str, k: int, kept: Rules) -> np.ndarray:
     if init == "pca":
         return values[dissimilar(values, k)]
     if init == "efa":
-        return kept.spectra(values, evolving(values, k))
+        shares = evolving(values, k)
+        total = 1.0 if kept.total is None else kept.total[:, None]
+        return kept.spectra(values, shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-300) * total)
     return values[pure_frames(values, k)]
 
 
@@ -57,8 +59,7 @@ def dissimilar(values: np.ndarray, k: int) -> np.ndarray:
 
     Noise is kept out by looking in the space of the first k singular vectors.
     """
-    left, strength, _ = np.linalg.svd(values, full_matrices=False)
-    rest = left[:, :k] * strength[:k]
+    rest = augment.principal(values, k)[0]
     chosen: list[int] = []
     for _ in range(k):
         chosen.append(int(np.argmax(np.einsum("jk,jk->j", rest, rest))))
@@ -93,8 +94,7 @@ def evolving(values: np.ndarray, k: int) -> np.ndarray:
 
     Maeder, Anal. Chem. 59, 527 (1987), doi:10.1021/ac00130a035.
     """
-    left, strength, _ = np.linalg.svd(values, full_matrices=False)
-    scores = left[:, : k + 1] * strength[: k + 1]
+    scores = augment.principal(values, k + 1)[0]
     steps = range(1, len(scores) + 1)
     forward, backward = (
         np.array([np.pad(np.linalg.svd(part[:step], compute_uv=False), (0, k + 1))[:k] for step in steps])

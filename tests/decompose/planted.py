@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from scipy.special import erf
 
+from batlab.decompose import Constraints
 from batlab.schema import quantity
 
 ENERGY = np.linspace(8325.0, 8425.0, 201)
 NOISE = 0.001
+CLOSED = Constraints(closure=1)
 
 
 class Planted(NamedTuple):
@@ -73,3 +76,20 @@ def planted(seed=0, noise=NOISE, concentration=None, spectra=None, axis=ENERGY, 
     exact = concentration @ spectra
     noisy = exact + np.random.default_rng(seed).normal(0, noise, exact.shape)
     return Planted(table(noisy, axis, **named), concentration, spectra)
+
+
+def known(*numbers):
+    """Return closure and true spectra of some components."""
+    spectra = nickel()
+    return Constraints(closure=1, known_spectra={number: spectra[number] for number in numbers})
+
+
+def outside(result, truth):
+    """Return how far the truth lies outside the bands of concentration at most, whichever way components are named."""
+    data = result.dataset
+    own = data["concentration"].values
+    free = not result.constraints.known_spectra
+    orders = list(permutations(range(truth.shape[1]))) if free else [tuple(range(truth.shape[1]))]
+    order = list(min(orders, key=lambda one: np.abs(own - truth[:, one]).sum()))
+    low, high = data["concentration_low"].values, data["concentration_high"].values
+    return max((low - truth[:, order]).max(), (truth[:, order] - high).max())
