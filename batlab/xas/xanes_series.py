@@ -43,6 +43,8 @@ def spectra_of(series: xr.Dataset, name: str, function: str, hint: str) -> Spect
     require(series, function, "energy", hint="spectra run over 'energy' in eV")
     if name not in series:
         raise SchemaError(f"{function} needs a variable {name!r}, got {', '.join(map(str, series.data_vars))}; {hint}")
+    if "energy_measured" in series:
+        raise SchemaError(f"{function} needs one energy grid for all frames; open the files with grid='first'")
     curves = series[name]
     require(curves, function, "energy", hint=f"{name!r} must run over 'energy'")
     others = [str(dim) for dim in curves.dims if dim not in ("frame", "energy")]
