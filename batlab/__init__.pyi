@@ -3,6 +3,7 @@ from . import constants as constants
 from . import curves as curves
 from . import dashboards as dashboards
 from . import datasets as datasets
+from . import decompose as decompose
 from . import errors as errors
 from . import failure as failure
 from . import figures as figures
@@ -12,6 +13,7 @@ from . import scattering as scattering
 from . import schema as schema
 from . import simulate as simulate
 from . import threads as threads
+from . import xas as xas
 from . import xrd as xrd
 from .io import open as open
 from .io import save as save

@@ -49,6 +49,7 @@ DIMENSIONS: dict[str, str] = {
     "channel": "1",
     "mass": "1",
     "site": "1",
+    "combination": "1",
 }
 
 # Names with one unit everywhere, dimension or not.

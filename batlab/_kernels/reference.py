@@ -5,10 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from batlab._kernels.reference_decode import decode_blocks
+from batlab._kernels.reference_edge import pre_edge, steepest
+from batlab._kernels.reference_nnls import bounded_least_squares
 from batlab._kernels.reference_rings import rings
+from batlab._kernels.reference_sine import sine_transform
+from batlab._kernels.reference_spline import cubic_spline
 from batlab._kernels.reference_splitting import split_bbox, split_full
 
-__all__ = ["decode_blocks", "rings", "split_bbox", "split_full"]
+__all__ = [
+    "bounded_least_squares",
+    "cubic_spline",
+    "decode_blocks",
+    "pre_edge",
+    "rings",
+    "sine_transform",
+    "split_bbox",
+    "split_full",
+    "steepest",
+]
 
 # Azimuthal integration
 

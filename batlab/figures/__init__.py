@@ -4,6 +4,9 @@ Axes say what they show and in which unit, colours can be told apart by colour-b
 dashboard moves have names (``cursor``, ``map``, ``line``).
 """
 
+from batlab.figures.absorption import absorption
+from batlab.figures.absorption_series import absorption_map, edge_trend
+from batlab.figures.components import component_concentrations, component_spectra, rank_evidence
 from batlab.figures.cycling import cycling
 from batlab.figures.detector_image import detector_image
 from batlab.figures.events import events
@@ -16,16 +19,22 @@ from batlab.figures.style import phase_colour
 from batlab.figures.track import distinct, quantities, track
 
 __all__ = [
+    "absorption",
+    "absorption_map",
     "add_marks",
+    "component_concentrations",
+    "component_spectra",
     "cycling",
     "detector_image",
     "distinct",
+    "edge_trend",
     "events",
     "heat_map",
     "map_image",
     "pattern",
     "phase_colour",
     "quantities",
+    "rank_evidence",
     "ring_residuals",
     "track",
 ]

@@ -27,11 +27,19 @@ READERS = (
     "poni",
     "hexrd",
     "cif",
+    "feff",
+    "athena",
+    "spec",
     "biologic",
     "bdf",
     "cycler_text",
+    "xdi",
+    "spectra",
+    "spectra_dispersive",
     "columns",
 )
+# A hint that only one reader of plain text knows tells what a text without a header holds.
+CLAIMS = {"columns": "spectra"}
 HEAD = 4096
 
 Source = str | os.PathLike | Iterable[str | os.PathLike]
@@ -72,6 +80,9 @@ def open(path: Source, /, **hints: Any) -> Any:
     """
     paths = expand(path)
     reader = _reader_of(paths)
+    claimed = [name for hint, name in CLAIMS.items() if hint in hints]
+    if claimed and reader.__name__ == f"batlab.io.{READERS[-1]}":
+        reader = import_module(f"batlab.io.{claimed[0]}")
     refuse_unknown(f"io.open: the reader of {reader.NAME}", hints, reader.HINTS)
     try:
         result = reader.read(paths, **hints)

@@ -21,6 +21,8 @@ WRITERS = {
     ".zarr": "zarr_store",
     ".xy": "columns_text",
     ".xye": "columns_text",
+    ".xdi": "xdi",
+    ".prj": "athena_write",
     ".csv": "bdf",
     ".bdf": "bdf",
     ".parquet": "bdf",
@@ -46,8 +48,9 @@ def save(
         What keeps the rules of the data model.
     path
         ``.nc .h5 .nxs`` (netCDF-4/HDF5 with NeXus attributes) and ``.zarr`` lose nothing; lazy data are written chunk
-        by chunk. ``.xy .xye`` take one pattern as columns; ``.csv .parquet`` a cycler's record as BDF, its columns and
-        their units only; ``.edf .tif .npy`` a mask (y, x) as an image, 1 where excluded; ``.poni`` a `Geometry`.
+        by chunk. ``.xy .xye`` take one pattern as columns, ``.xdi`` one absorption scan, ``.prj`` spectra as an
+        Athena project; ``.csv .parquet`` a cycler's record as BDF, its columns and their units only; ``.edf .tif
+        .npy`` a mask (y, x) as an image, 1 where excluded; ``.poni`` a `Geometry`.
     overwrite
         Replace what is there.
     progress

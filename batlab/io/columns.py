@@ -134,7 +134,7 @@ def _axis(header: Header, hints: dict[str, Any], name: str) -> tuple[str, float]
     if axis is None:
         raise ReadError(
             f"{name}: nothing in the file says what its first column is; pass axis='two_theta' (with wavelength=… in "
-            "angstrom), axis='q' or axis='r'"
+            "angstrom), axis='q' or axis='r'; of an absorption scan columns={'energy': 1, 'i0': 2, ...}"
         )
     if header.axis not in (None, axis):
         warnings.warn(

@@ -1,18 +1,27 @@
-"""HDF5 files: batlab's own, NeXus patterns, detector stacks; told apart by what they hold."""
+"""HDF5 files: batlab's own, NeXus patterns and spectra, BLISS scans, detector stacks; told apart by what they hold."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
 from batlab.errors import ReadError
 from batlab.io.physical_units import positive
 
+if TYPE_CHECKING:
+    from batlab.io.links import Contents
+
 NAME = "HDF5 and NeXus"
-HINTS = frozenset({"path", "chunks", "allow_links", "mask_bits", "timezone", "axis_unit", "wavelength"})
+HINTS = frozenset(
+    {
+        "path", "chunks", "allow_links", "mask_bits", "timezone", "axis_unit", "wavelength", "scan", "energy_unit",
+        "grid",
+    }
+)  # fmt: skip
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -31,8 +40,11 @@ def read(
     timezone: str | None = None,
     axis_unit: str | None = None,
     wavelength: float | None = None,
+    scan: int | str | Sequence[int | str] | None = None,
+    energy_unit: str | None = None,
+    grid: str | None = None,
 ) -> xr.Dataset | xr.DataTree:
-    """Return patterns (frame, axis), lazy frames (frame, y, x), or what batlab saved.
+    """Return patterns (frame, axis), spectra over energy, lazy frames (frame, y, x), or what batlab saved.
 
     Parameters
     ----------
@@ -52,6 +64,13 @@ def read(
         Unit of a pattern's axis where the file has none: ``"1/nm"``, ``"degree"`` …
     wavelength
         In angstrom, where the file has none.
+    scan
+        Of a BLISS file (ESRF) the scan ``4`` or ``"4.1"``, or a list of them; such a file without images is a DataTree
+        of its scans, one with images is read as frames unless a scan is asked for.
+    energy_unit
+        ``"eV"`` or ``"keV"`` where an energy of a scan states no unit.
+    grid
+        ``"first"``: interpolate scans linearly onto the energies of the first.
 
     Raises
     ------
@@ -73,6 +92,9 @@ def read(
             raise ReadError(f"{paths[0].name}: was saved by batlab; open such files one by one")
         return netcdf.read(paths[0], Folders.of(paths[0], allow_links))
     surveys = [survey(one, Folders.of(one, allow_links)) for one in paths]
+    spectra = _spectra(surveys, path, scan, energy_unit=energy_unit, timezone=timezone, grid=grid)
+    if spectra is not None:
+        return spectra
     holds_patterns = [bool(nexus.pattern_groups(contents, path)) for contents in surveys]
     if len(set(holds_patterns)) > 1:
         one, other = paths[holds_patterns.index(True)].name, paths[holds_patterns.index(False)].name
@@ -84,6 +106,36 @@ def read(
     else:
         result = detector.read(surveys, path=path, chunks=chunks, mask_bits=mask_bits, timezone=timezone)
     return _with_wavelength(result, wavelength)
+
+
+def _spectra(
+    surveys: list[Contents],
+    path: str | None,
+    scan: int | str | Sequence[int | str] | None,
+    *,
+    energy_unit: str | None,
+    timezone: str | None,
+    grid: str | None,
+) -> xr.Dataset | xr.DataTree | None:
+    """Return the spectra or scans of a file of such, None where it holds something else."""
+    from batlab.io import bliss, nexus, nxxas
+
+    if scan is None and any(nxxas.entries(contents, path) for contents in surveys):
+        _only_one(surveys)
+        return nxxas.read(surveys[0], path=path, energy_unit=energy_unit, timezone=timezone, grid=grid)
+    is_bliss = path is None and any(
+        bliss.scan_entries(contents) and not bliss.holds_frames(contents) and not nexus.pattern_groups(contents)
+        for contents in surveys
+    )
+    if scan is None and not is_bliss:
+        return None
+    _only_one(surveys)
+    return bliss.read(surveys[0], scan=scan, energy_unit=energy_unit, grid=grid)
+
+
+def _only_one(surveys: list[Contents]) -> None:
+    if len(surveys) > 1:
+        raise ReadError(f"{surveys[0].path.name}: {len(surveys)} files of spectra at once; open them one by one")
 
 
 def _with_wavelength(result: xr.Dataset | xr.DataTree, wavelength: float | None) -> xr.Dataset | xr.DataTree:

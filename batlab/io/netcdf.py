@@ -16,6 +16,7 @@ from batlab.io.folders import Folders
 from batlab.io.hdf5_files import LOCK, StoredArray, blaming, open_file
 from batlab.io.links import survey
 from batlab.io.nexus_view import VIEW, write_view
+from batlab.io.nxxas import write_entries
 from batlab.io.plain_form import VERSION, from_plain, to_plain
 from batlab.io.writing import store
 
@@ -55,6 +56,7 @@ def write(
             store(lazy, LOCK, progress)
         with h5py.File(unfinished, "r+") as file:
             write_view(file, parts)
+            write_entries(file, parts)
 
 
 def parts_of(obj: xr.Dataset | xr.DataArray | xr.DataTree) -> dict[str, xr.Dataset]:

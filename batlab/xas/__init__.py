@@ -1,0 +1,48 @@
+"""X-ray absorption: XANES and EXAFS of single spectra and of whole series."""
+
+from typing import Any as _Any
+
+from batlab.errors import did_you_mean as _did_you_mean
+
+# Public name -> module that holds it: one line a name; loaded when first asked for.
+_HOMES: dict[str, str] = {
+    "deglitch": "glitches",
+    "rebin": "rebinning",
+    "merge": "merging",
+    "wavelet": "wavelets",
+    "remove_background": "background",
+    "noise": "fourier",
+    "ft_window": "windows",
+    "fourier_transform": "fourier",
+    "back_transform": "fourier",
+    "mu": "absorption",
+    "edge_energy": "edge",
+    "fit_shells": "shells",
+    "Variable": "shells_parameters",
+    "ShellFit": "shells",
+    "Shell": "shells_parameters",
+    "normalize": "normalization",
+    "path_chi": "paths",
+    "einstein_sigma2": "einstein",
+    "align_energy": "alignment",
+    "over_absorption": "self_absorption",
+    "white_line": "first_maximum",
+    "mback": "matched_background",
+    "valence": "calibration_line",
+    "calibrate_pixels": "dispersive",
+    "pixels_to_energy": "dispersive",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f"batlab.xas.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'batlab.xas' has no attribute {name!r}{_did_you_mean(name, __all__)}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
