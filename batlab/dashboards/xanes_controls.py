@@ -30,13 +30,13 @@ class XANESControls:
         self._build_series()
         self._build_edge()
         self._build_transform()
-        self.status = w.HTML(layout=place(f"{WIDTH}px", height="38px", overflow="auto"))
+        self.status = w.HTML(layout=place(f"{WIDTH}px", height="36px", overflow="auto"))
         self._listen()
         top = [self.back, self.forward, self.slider, self.curve, self.difference, self.reference, self.apply]
         knobs = [
-            _word("E₀ (eV)", 52), self.e0, self.automatic, self.method, _word("pre", 24), *self.pre,
-            _word("post", 29), *self.post, _word("nnorm", 43), self.nnorm, _word("rbkg", 29), self.rbkg,
-            _word("k-weight", 57), self.kweight, _word("k", 9), self.kmin, self.kmax,
+            _word("E₀ (eV)", 52), self.e0, self.automatic, self.method, _word("pre", 26), *self.pre,
+            _word("post", 32), *self.post, _word("nnorm", 46), self.nnorm, _word("rbkg", 32), self.rbkg,
+            _word("k-weight", 60), self.kweight, _word("k", 12), self.kmin, self.kmax,
         ]  # fmt: skip
         rows = [w.HBox(row, layout=w.Layout(width=f"{WIDTH}px", overflow="hidden")) for row in (top, knobs)]
         self.widget = w.VBox([*rows, self.status], layout=w.Layout(overflow="visible"))
@@ -67,7 +67,7 @@ class XANESControls:
     def _build_edge(self) -> None:
         self.e0 = self._number("74px", "Edge energy of all frames; drag the red line too", 0.1)
         self.automatic = w.ToggleButton(
-            description="auto", tooltip="Find the edge energy of every frame", layout=place("48px")
+            description="auto", tooltip="Find the edge energy of every frame", layout=place("60px")
         )
         self.method = w.Dropdown(options=METHOD_WORDS, layout=place("120px"), tooltip="How E₀ is found")
         told = "Start and end of the window {} the edge, eV from E₀; drag it in the figure too"
@@ -97,11 +97,14 @@ class XANESControls:
         self._on(self.e0, lambda value: self._try(e0=value))
         self._on(self.automatic, lambda value: self._try(e0=None if value else self._e0))
         self._on(self.method, lambda value: self._change(method=value))
-        for name, boxes in (("pre", self.pre), ("post", self.post)):
-            for box in boxes:
-                self._on(box, lambda _value, name=name, boxes=boxes: self._try(**{name: [b.value for b in boxes]}))
-        for name in ("nnorm", "rbkg", "kweight", "kmin"):
-            self._on(getattr(self, name), lambda value, name=name: self._try(**{name: value}))
+        for box in self.pre:
+            self._on(box, lambda _value: self._try(pre=tuple(one.value for one in self.pre)))
+        for box in self.post:
+            self._on(box, lambda _value: self._try(post=tuple(one.value for one in self.post)))
+        self._on(self.nnorm, lambda value: self._try(nnorm=value))
+        self._on(self.rbkg, lambda value: self._try(rbkg=value))
+        self._on(self.kweight, lambda value: self._try(kweight=value))
+        self._on(self.kmin, lambda value: self._try(kmin=value))
         self._on(self.kmax, lambda value: self._try(kmax=value or None))
 
     def _on(self, widget: Any, act: Callable[[Any], Any]) -> None:
@@ -114,7 +117,7 @@ class XANESControls:
     def _try(self, **traits: Any) -> None:
         """Set what somebody has typed, or say why it cannot be."""
         try:
-            self._change(**{name: tuple(v) if isinstance(v, list) else v for name, v in traits.items()})
+            self._change(**traits)
         except TraitError as error:
             self.say([(str(error), BAD)])
 
@@ -137,8 +140,8 @@ class XANESControls:
                 control.min, control.max = first, last
             self.against.options = [(name.replace("_", " "), name) for name in data.choices()]
 
-    def show(self, state: XANESState, *, e0: float, can_map: bool, is_current: bool) -> None:
-        """Let every widget tell the state; `e0` is what the spectrum on the screen has."""
+    def show(self, state: XANESState, *, e0: float, kmax: float, can_map: bool, is_current: bool) -> None:
+        """Let every widget tell the state; `e0` and `kmax` are what the spectrum on the screen has."""
         self._e0 = float(f"{e0:.8g}") if e0 == e0 else self._e0
         with self.following():
             self.slider.value, self.curve.value, self.against.value = state.frame, state.curve, state.against
@@ -153,7 +156,7 @@ class XANESControls:
                 for box, end in zip(boxes, ends, strict=True):
                     box.value = end
             self.nnorm.value, self.kweight.value = state.nnorm, state.kweight
-            self.rbkg.value, self.kmin.value, self.kmax.value = state.rbkg, state.kmin, state.kmax or 0.0
+            self.rbkg.value, self.kmin.value, self.kmax.value = state.rbkg, state.kmin, round(kmax, 2)
             self.apply.button_style = "" if is_current else "primary"
             self.apply.disabled = is_current
 

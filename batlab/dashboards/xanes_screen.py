@@ -85,7 +85,7 @@ class XANESScreen:
         # A model belongs to a document, and so speaks to Python, only when a root refers to it.
         self.root.tags = [self.request]
 
-    def _curve(self, curve: str, size: tuple[int, int], margins: tuple[int, ...] = (8, 10, 42, 58)) -> figure:
+    def _curve(self, curve: str, size: tuple[int, int], margins: tuple[int, int, int, int] = (8, 16, 42, 58)) -> figure:
         plot = blank(size, AXES[CURVES[curve].axis], "", margins=margins, y_range=DataRange1d(), name=curve)
         plot.x_range.range_padding = 0.01
         source = ColumnDataSource(data=empty_columns(curve), name=f"{curve}_data")
@@ -225,6 +225,8 @@ class XANESScreen:
         if table is not None:
             fill_trend(self.trend, self.trend_sources, table, "e0", state.against)
             return
+        self.trend.xaxis.axis_label = "apply the settings to the series first"
+        self.trend.right[0].visible = False
         for source in self.trend_sources.values():
             source.data = {column: [] for column in source.data}
 

@@ -9,11 +9,11 @@ from batlab.dashboards.xanes_data import Spectra
 from batlab.dashboards.xanes_state import XANESState
 from batlab.dashboards.xanes_steps import Applied, Done, Settings
 
-RAW_SIZE = (478, 170)
-MAP_SIZE = (240, 190)
-CURVE_SIZE = (186, 126)
+RAW_SIZE = (500, 200)
+MAP_SIZE = (240, 232)
+CURVE_SIZE = (180, 118)
 PANEL_SIZE = (82, MAP_SIZE[1])
-TREND_SIZE = (340, 96)
+TREND_SIZE = (340, 92)
 
 
 def xanes_script(

@@ -34,12 +34,14 @@ class XANESMarking(Marking):
     """The form for marks, with a fourth tab: edge energies of the series."""
 
     def __init__(self, change: Any, trend: w.Widget) -> None:
-        self._is_built = False
         super().__init__(change)
         self.widget.children = (*self.widget.children, trend)
-        self.widget.layout.width = f"{CORNER}px"
-        self._is_built = True
+        self.widget.layout.width, self.widget.layout.height = f"{CORNER}px", "232px"
         self.widget.selected_index = 3
+
+    def load(self, measurement: Any, store: Any, author: str) -> None:
+        """Take other spectra or another store: the form asks them for no more than it does of a `Measurement`."""
+        super().load(measurement, store, author)
 
     def refresh(self) -> None:
         """Read the marks of the series again."""
@@ -135,7 +137,7 @@ class XANESWorkbench:
         corner = w.Box(
             [self.marking.widget],
             layout=w.Layout(
-                grid_area="1 / 1 / 2 / 2", margin="362px 0 0 590px", width=f"{CORNER + 6}px", overflow="visible"
+                grid_area="1 / 1 / 2 / 2", margin="342px 0 0 590px", width=f"{CORNER + 6}px", overflow="visible"
             ),
         )
         grid = w.GridBox([figure, corner], layout=w.Layout(grid_template_columns=f"{WIDTH}px", overflow="visible"))
@@ -285,10 +287,18 @@ class XANESWorkbench:
 
     def _follow(self) -> None:
         """Let widgets and words tell the state."""
-        self.controls.show(self.state, e0=self._edge(), can_map=self.result is not None, is_current=self.is_current)
+        self.controls.show(
+            self.state, e0=self._edge(), kmax=self._kmax(), can_map=self.result is not None, is_current=self.is_current
+        )
         self.controls.say(self._words())
         self.marking.show(self.state)
         self._refresh_code()
+
+    def _kmax(self) -> float:
+        """Return where the transform on the screen ends; 0 where there is none and nothing was asked for."""
+        if self.state.kmax is not None or not self._shown.has("chi_r_mag"):
+            return self.state.kmax or 0.0
+        return float(self.spectrum["chi_r_mag"].attrs["kmax"])
 
     def _words(self) -> list[tuple[str, str]]:
         """Return the numbers of the spectrum, how the series stands, doubts and problems, each with a colour."""

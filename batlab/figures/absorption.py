@@ -127,13 +127,13 @@ def one_scan(series: xr.Dataset, frame: int | None, curve: str) -> xr.Dataset:
 
 
 def draw_curve(plot: figure, source: object, curve: str) -> None:
-    """Draw the lines of a curve; only the first of them, which is drawn last, sets the range upward."""
+    """Draw the lines of a curve; the one on top sets the range upward, in chi(R) both do."""
     for column, (colour, width, words) in CURVES[curve].lines.items():
-        legend = {"legend_label": words} if len(CURVES[curve].lines) > 1 else {}
+        legend = {"legend_label": words} if curve in ("mu", "mu_flat", "chi_r_mag") else {}
         line = plot.line(
             "x", column, source=source, line_color=colour, line_width=width, name=f"{curve}_{column}", **legend
         )
-    plot.y_range.renderers = [line]
+    plot.y_range.renderers = list(plot.renderers) if curve == "chi_r_mag" else [line]
     if plot.legend:
         # Where spectra leave room: below what has risen, and far from the first shells.
         plot.legend.update(
@@ -159,8 +159,8 @@ def draw_windows(plot: figure) -> None:
 
 def window_places(scan: xr.Dataset) -> tuple[float, ...] | None:
     """Return E0 and the ends of both windows [eV] of a spectrum that `xas.normalize` has seen."""
-    ends = [scan.attrs.get(name) for name in ("pre1", "pre2", "norm1", "norm2")]
-    if "e0" not in scan or any(end is None for end in ends) or not np.isfinite(e0 := float(scan["e0"].values)):
+    ends = [scan.attrs[name] for name in ("pre1", "pre2", "norm1", "norm2") if name in scan.attrs]
+    if "e0" not in scan or len(ends) < 4 or not np.isfinite(e0 := float(scan["e0"].values)):
         return None
     return (e0, *(e0 + float(end) for end in ends))
 
@@ -187,7 +187,7 @@ def curve_label(scan: xr.Dataset, curve: str, kweight: float) -> str:
         return "dμ/dE (eV⁻¹)"
     if curve == "chi":
         power = f"{kweight:g}".translate(POWERS)
-        return {0: "χ(k)", 1: "k χ(k) (Å⁻¹)"}.get(kweight, f"k{power} χ(k) (Å⁻{power})")
+        return {"0": "χ(k)", "1": "k χ(k) (Å⁻¹)"}.get(f"{kweight:g}", f"k{power} χ(k) (Å⁻{power})")
     weight = float(scan["chi_r_mag"].attrs.get("kweight", 0.0)) + 1
     return f"|χ(R)| (Å⁻{f'{weight:g}'.translate(POWERS)})"
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bokeh.plotting import figure
 
 MAPS = {
-    "mu": "μ",
+    "mu": "μ as measured",
     "mu_flat": "normalised μ",
     "derivative": "dμ/dE (eV⁻¹)",
     "chi": "χ(k)",

@@ -95,11 +95,11 @@ def test_lab_drag_windows_apply_step_and_mark(lab, page):
     _shot(page, "xanes_first")
     before = page.evaluate(SHOWN)
     assert before["e0"] == pytest.approx(8333.0, abs=1.0)
-    assert before["pre"][0] == pytest.approx(before["e0"] - 185, abs=2)
+    assert before["pre"][0] == pytest.approx(before["e0"] - 180, abs=2)
 
     # The whole window, then one of its edges.
     middle = sum(before["pre"]) / 2
-    _drag(page, "mu", (middle, 0.8), (middle + 40, 0.8), "abs(workbench.state.pre[0] + 145) < 3")
+    _drag(page, "mu", (middle, 0.8), (middle + 40, 0.8), "abs(workbench.state.pre[0] + 140) < 4")
     _drag(page, "mu", (before["post"][0], 0.8), (before["post"][0] + 100, 0.8),
           "abs(workbench.state.post[0] - 125) < 6 and workbench.state.post[1] > 700")  # fmt: skip
     dragged = page.evaluate(SHOWN)
