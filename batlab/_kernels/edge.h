@@ -20,20 +20,23 @@ typedef struct {
 /* Steepest point of d inside its margins whose neighbours rise steeply too (a glitch's do not); -1 if there is none. */
 static ptrdiff_t edge_pick(const double *d, ptrdiff_t n) {
     const ptrdiff_t margin = n / 50 > 3 ? n / 50 : 3;
-    double least = INFINITY, most = -INFINITY, part = n > 20 ? 0.6 : 0.3;
+    double least = INFINITY, most = -INFINITY, flank = -INFINITY, high;
     for (ptrdiff_t i = margin; i < n - margin; i++) {
         least = d[i] < least ? d[i] : least;
         most = d[i] > most ? d[i] : most;
     }
     if (!(most > least)) return -1;
-    for (int round = 0; round < 4; round++, part *= 0.5) {
-        const double high = round < 3 ? least + part * (most - least) : -INFINITY;
-        ptrdiff_t best = -1;
-        for (ptrdiff_t i = margin; i < n - margin; i++)
-            if (d[i] > high && d[i - 1] > high && d[i + 1] > high && (best < 0 || d[i] > d[best])) best = i;
-        if (best >= 0) return best;
+    for (ptrdiff_t i = margin; i < n - margin; i++) {
+        const double lower = fmin(d[i], fmin(d[i - 1], d[i + 1]));
+        flank = lower > flank ? lower : flank;
     }
-    return -1;
+    high = least + (n > 20 ? 0.6 : 0.3) * (most - least);
+    /* Nowhere three steep points in a row: those count that have at least half of the steepest flank there is. */
+    if (!(flank >= high)) high = flank > 0.0 ? 0.5 * flank : flank;
+    ptrdiff_t best = -1;
+    for (ptrdiff_t i = margin; i < n - margin; i++)
+        if (d[i] >= high && d[i - 1] >= high && d[i + 1] >= high && (best < 0 || d[i] > d[best])) best = i;
+    return best;
 }
 
 /* Mean of d over a Lorentzian of half width s about e[i]; each point counts for the energies that are nearest to it. */

@@ -14,7 +14,7 @@ def steepest(
 
     Central differences are looked at first as they are, then within 75 points about the steepest of them smoothed by a
     Lorentzian of half width (spacing + E/25000) / 2, both kept within 0.01 and 1 eV. A point counts if its neighbours
-    rise by more than 0.6 of the range too, 0.3 or 0.15 where none does. The top of the parabola through the best and
+    lie above 0.6 of the range too; where none does, above half of the highest such flank there is. The top of the parabola through the best and
     its neighbours is the edge.
 
     Parameters
@@ -48,15 +48,11 @@ def _pick(slope: np.ndarray) -> int:
     inner = slope[margin : len(slope) - margin]
     if not len(inner) or not inner.max() > inner.min():
         return -1
-    part = 0.6 if len(slope) > 20 else 0.3
-    for high in [*(inner.min() + part * 0.5**i * np.ptp(inner) for i in range(3)), -np.inf]:
-        good = np.zeros(len(slope), bool)
-        good[margin : len(slope) - margin] = (
-            np.minimum.reduce([slope[margin - 1 + i : len(slope) - margin - 1 + i] for i in range(3)]) > high
-        )
-        if good.any():
-            return int(np.where(good, slope, -np.inf).argmax())
-    return -1
+    flank = np.minimum.reduce([slope[margin - 1 + i : len(slope) - margin - 1 + i] for i in range(3)])
+    high = inner.min() + (0.6 if len(slope) > 20 else 0.3) * np.ptp(inner)
+    if not flank.max() >= high:
+        high = 0.5 * flank.max() if flank.max() > 0 else flank.max()
+    return margin + int(np.where(flank >= high, inner, -np.inf).argmax())
 
 
 def _steepest(e: np.ndarray, y: np.ndarray, variance: np.ndarray | None, spacing: float) -> tuple[float, float]:

@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batlab.dashboards.calibration import Calibrator
+    from batlab.dashboards.component_explorer import ComponentExplorer
     from batlab.dashboards.cycle_explorer import CycleExplorer
     from batlab.dashboards.show import show
+    from batlab.dashboards.xanes_workbench import XANESWorkbench
 
-_HOMES = {"Calibrator": "calibration", "CycleExplorer": "cycle_explorer", "show": "show"}
+_HOMES = {
+    "Calibrator": "calibration",
+    "ComponentExplorer": "component_explorer",
+    "CycleExplorer": "cycle_explorer",
+    "show": "show",
+    "XANESWorkbench": "xanes_workbench",
+}
 
-__all__ = ["Calibrator", "CycleExplorer", "show"]
+__all__ = ["Calibrator", "ComponentExplorer", "CycleExplorer", "XANESWorkbench", "show"]
 
 
 def __getattr__(name: str) -> Any:

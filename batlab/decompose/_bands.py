@@ -11,9 +11,9 @@ import xarray as xr
 from scipy.stats import chi2, norm
 
 from batlab.decompose.augment import noise, principal
-from batlab.decompose.bands_explore import NUMBERS, explored
+from batlab.decompose.bands_explore import NUMBERS, explored, gaps
 from batlab.decompose.bands_noise import Noise, bootstrap
-from batlab.decompose.bands_search import Space, excess, settled
+from batlab.decompose.bands_search import Space, Targets, excess, settled
 from batlab.decompose.mcr_result import WIDE, MCRResult, scale, widest
 from batlab.schema import record
 
@@ -40,8 +40,8 @@ def bands(
     constraints of the result still hold, but for violations whose mending raises the misfit by no more than
     `tolerance`. Within this set the least and the greatest value are sought for `points` frames
     and `points` points of the axis of each component, spread over the reduced space, by climbing from the result, from
-    random starts and from each other's ends; all admissible T that were met then bound every other frame and point.
-    To each of these extremes its own noise is added (a residual bootstrap). A local search can miss a
+    random starts and from each other's ends. Every other frame and point is bounded by the polytope that these extremes
+    enclose. To each of these extremes its own noise is added (a residual bootstrap). A local search can miss a
     far extreme; more `points` make it less likely. One that is missed makes a band too narrow, never too wide.
 
     Parameters
@@ -105,15 +105,15 @@ def bands(
     grain = bootstrap(values, scores, loadings, [result.whole.part(b) for b in result.whole.spectral], replicates, seed)
     misfit = _misfit(result, values)
     spare = ((1 + tolerance) ** 2 - 1) * misfit if tolerance is not None else _spare(values, k, grain, kept, level)
-    turns, lowest = start[None], 0.0
+    turns, lowest, targets = start[None], 0.0, None
     if k > 1 and space.is_free.any():
         first, cost = settled(space, start[None])
         lowest = float(min(cost[0], excess(space, start[None], np.linalg.inv(start)[None])[0]))
         if tolerance is None:
             _warn_if_worse(misfit, rest + lowest, squares, spare)
-        turns = explored(space, np.concatenate([first, start[None]]), lowest + spare, points, seed)
+        turns, targets = explored(space, np.concatenate([first, start[None]]), lowest + spare, points, seed)
     quantiles = [float(norm.isf((1 - level) / (2 * k * size))) for size in (n_frames, n_points)]
-    limits = _limits(result, space, turns, grain, quantiles)
+    limits = _limits(result, space, turns, targets, grain, quantiles)
     told = {
         "bands_tolerance": float(np.sqrt(1 + spare / misfit) - 1) if misfit > 0 else 0.0,
         "bands_lack_of_fit": 100 * float(np.sqrt((misfit + spare) / squares)),
@@ -199,8 +199,10 @@ def _warn_if_worse(misfit: float, best: float, total: float, spare: float) -> No
         )
 
 
-def _limits(result: MCRResult, space: Space, turns: np.ndarray, grain: Noise, quantiles: list[float]) -> Limits:
-    """Return the least and greatest values over all T, each T with its own noise."""
+def _limits(
+    result: MCRResult, space: Space, turns: np.ndarray, targets: Targets | None, grain: Noise, quantiles: list[float]
+) -> Limits:
+    """Return the least and greatest values over all T, each T with its own noise, and over what lies between them."""
     kept = result.rules
     own = _concentration(result), _spectra(result).T
     lows, highs = [one.copy() for one in own], [one.copy() for one in own]
@@ -215,6 +217,11 @@ def _limits(result: MCRResult, space: Space, turns: np.ndarray, grain: Noise, qu
         for side, (middle, sigma) in enumerate(pairs):
             lows[side] = np.minimum(lows[side], (middle - quantiles[side] * sigma).min(axis=0))
             highs[side] = np.maximum(highs[side], (middle + quantiles[side] * sigma).max(axis=0))
+    for side in (0, 1) if targets is not None else ():
+        for number in range(result.n_components):
+            down, up = gaps(space, turns, targets, number, side)
+            lows[side][:, number] -= down
+            highs[side][:, number] += up
     for side, fixed in enumerate((kept.fixed_concentration, kept.fixed_spectra)):
         if kept.not_negative[side]:
             lows[side], highs[side] = np.maximum(lows[side], 0.0), np.maximum(highs[side], 0.0)

@@ -76,13 +76,14 @@ def lcf(
     -------
     xarray.Dataset
         ``concentration`` (frame, component) with ``concentration_sigma`` (NaN at a bound),
-        ``concentration_low``, ``concentration_high``: two-sided limits of the level inside the bounds; at a bound the
-        bound itself and a one-sided limit, where χ² has grown by z² s², other free weights following. ``at_bound``
-        (-1, 0, 1), ``r_factor`` (Σ residual² / Σ data²), ``chi2_reduced``, ``total`` (frame), ``fitted`` (frame, axis),
-        ``spectra`` (component, axis) as used. With `energy_shift` ``reference_shift`` (component; 0 for one that is
-        not used) and its σ; with `bootstrap` ``bootstrap_spread``, ``bootstrap_low``, ``bootstrap_high``. With
-        `combinations` all but ``spectra`` and ``fitted`` (those of the best) run over ``combination`` too, best first,
-        with its ``references`` named and its ``score``; references not in a subset are NaN.
+        ``concentration_low``, ``concentration_high``: where χ² has grown by z² s² (z the two-sided quantile of the
+        level), the other free weights following: ± z σ inside the bounds, cut off there; at a bound that bound and a
+        one-sided limit. ``at_bound`` (-1, 0, 1), ``r_factor`` (Σ residual² / Σ data²), ``chi2_reduced``, ``total``
+        (frame), ``fitted`` (frame, axis), ``spectra`` (component, axis) as used. With `energy_shift`
+        ``reference_shift`` (component; 0 for one that is not used) and its σ; with `bootstrap` ``bootstrap_spread``,
+        ``bootstrap_low``, ``bootstrap_high``. With `combinations` all but ``spectra`` and ``fitted`` (those of the
+        best) run over ``combination`` too, best first, with its ``references`` named and its ``score``; references not
+        in a subset are NaN.
 
     Raises
     ------
@@ -98,8 +99,8 @@ def lcf(
 
     Notes
     -----
-    For Gaussian noise of known size the one-sided limit covers a part whose true value lies at its bound, or beyond it,
-    with at least `level`. Residuals drawn anew (`bootstrap`) have their mean taken off and the size s.
+    For Gaussian noise the limits cover the truth with at least `level`, also where it lies at or near a bound.
+    Residuals drawn anew (`bootstrap`) have their mean taken off and the size s.
 
     Examples
     --------

@@ -12,7 +12,7 @@ from batlab.decompose.table import as_table
 from batlab.schema import quantity, record
 
 BLOCK = 4096  # frames that are centred at a time, so that no second copy of a long series is made
-NARROW = 1e-5  # of the largest singular value: smaller ones do not survive squaring and are found again
+NARROW = 1e-5  # of the largest singular value: smaller ones do not survive squaring
 
 
 def pca(
@@ -21,8 +21,8 @@ def pca(
     """Return principal components of a series, its mean spectrum taken off or not, as stated.
 
     ``data = mean + scores @ loadings + residual``. The eigenvectors of the smaller of the two Gram matrices (frames or
-    points) are found, whatever the length of the series; what squaring would lose of small singular values is found
-    again from the projected data. Loadings are orthonormal, each with its largest value positive.
+    points) are found, whatever the length of the series; only where squaring would lose small singular values the table
+    itself is decomposed. Loadings are orthonormal, each with its largest value positive.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def pca(
     Returns
     -------
     xarray.Dataset
-        ``scores`` (frame, component), ``loadings`` (component, axis), ``mean`` (axis; 0 without `center`),
+        ``scores`` (frame, component), ``loadings`` (component, axis), ``mean_spectrum`` (axis; 0 without `center`),
         ``singular_value`` (component), ``explained_variance_ratio`` (component) of the centred or raw sum of squares,
         ``residual_rms`` (frame) of what the components leave. Attributes ``is_centered``, ``sum_of_squares``.
 
@@ -76,7 +76,7 @@ def pca(
     data_vars = {
         "scores": quantity((frame, "component"), spread(scores, rows, 0), table.units, "scores"),
         "loadings": quantity(("component", axis), spread(loadings, columns, 1), "1", "loadings"),
-        "mean": quantity(
+        "mean_spectrum": quantity(
             axis, spread(mean, columns, 0), table.units, f"mean {table.long_name}" if center else "origin"
         ),
         "singular_value": quantity("component", singular, table.units, "singular value"),
@@ -95,24 +95,20 @@ def components(values: np.ndarray, mean: np.ndarray, n: int) -> tuple[np.ndarray
     gram = gram_matrix(values, mean)
     size = len(gram)
     weights, vectors = scipy.linalg.eigh(gram, subset_by_index=(size - n, size - 1))
-    vectors = vectors[:, ::-1]
-    if short:
-        turned = vectors.T @ values - vectors.sum(axis=0)[:, None] * mean
-        turned = turned.T
-    else:
-        turned = np.concatenate([(values[i : i + BLOCK] - mean) @ vectors for i in range(0, len(values), BLOCK)])
-    largest = np.sqrt(max(weights[-1], 0.0))
-    if weights[0] > (NARROW * largest) ** 2:
+    total, vectors = float(np.trace(gram)), vectors[:, ::-1]
+    if not weights[0] > NARROW**2 * weights[-1]:
+        left, singular, right = np.linalg.svd(values - mean, full_matrices=False)
+        scores, singular, loadings = left[:, :n] * singular[:n], singular[:n], right[:n]
+    elif short:
         singular = np.sqrt(weights[::-1])
-        other = turned / singular
+        loadings = ((vectors.T @ values - vectors.sum(axis=0)[:, None] * mean).T / singular).T
+        scores = vectors * singular
     else:
-        q, r = np.linalg.qr(turned)
-        left, singular, right = np.linalg.svd(r)
-        other, vectors = q @ left, vectors @ right.T
-    scores, loadings = (vectors * singular, other.T) if short else (other * singular, vectors.T)
+        singular, loadings = np.sqrt(weights[::-1]), vectors.T
+        scores = np.concatenate([(values[i : i + BLOCK] - mean) @ vectors for i in range(0, len(values), BLOCK)])
     largest_at = np.abs(loadings).argmax(axis=1)
     sign = np.where(loadings[np.arange(n), largest_at] < 0, -1.0, 1.0)
-    return scores * sign, singular, loadings * sign[:, None], float(np.trace(gram))
+    return scores * sign, singular, loadings * sign[:, None], total
 
 
 def gram_matrix(values: np.ndarray, mean: np.ndarray) -> np.ndarray:

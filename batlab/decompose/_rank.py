@@ -19,7 +19,7 @@ ALONE = 12  # frames up to which each is left out by itself
 WAYS = {
     "indicator": "IND (least)",
     "f_test": "F-test",
-    "cross_validation": "cross-validation (least)",
+    "cross_validation": "cross-validation",
     "broken_stick": "broken stick",
     "real_error": "real error (noise reached)",
 }
@@ -72,10 +72,11 @@ class Rank:
         if name == "real_error":
             noise = self.dataset.attrs.get("noise")
             return " (give noise=, or a series with sigma)" if noise is None else f" (noise {noise:.3g})"
-        column = {"indicator": "indicator", "cross_validation": "cv_error"}.get(name)
-        if column is None or self.votes[name] is None:
+        if name == "cross_validation":
+            return f" (least error: {int(self.dataset.component[np.nanargmin(self.dataset.cv_error.values)])})"
+        if name != "indicator":
             return ""
-        numbers = self.dataset[column].to_series().dropna().sort_values()
+        numbers = self.dataset["indicator"].to_series().dropna().sort_values()
         if len(numbers) < 2:
             return ""
         return f" (next {int(numbers.index[1])}, {100 * (numbers.iloc[1] / numbers.iloc[0] - 1):.1f} % above)"
@@ -96,10 +97,10 @@ def rank(
     - real error ``RE(n) = sqrt(Σ_{j>n} λ_j / (r (c - n)))``; it answers with the first n that reaches `noise`;
     - Malinowski's indicator ``IND(n) = RE(n) / (c - n)²``, least at the answer; an empirical function;
     - Malinowski's F-test of λ_n against the pooled smaller ones, each over (r - j + 1)(c - j + 1), with 1 and c - n
-      degrees of freedom: the components that are significant one after another. It needs no more spectra than points,
-      nor fewer;
+      degrees of freedom, begun from below: the last component of the larger half that is significant (the smallest
+      eigenvalues of noise fall off faster than the test supposes). Fewer spectra than points will do, and more;
     - bi-cross-validation (Owen and Perry): blocks of frames and points are left out together and foretold from the
-      rest by n components; least error;
+      rest by n components: the smallest n that is no worse than the best by more than one standard error;
     - broken stick: the leading components whose share exceeds that of the longest pieces of a stick broken at random;
       a coarse one, which sees large components only.
 
@@ -164,13 +165,13 @@ def rank(
     errors, indicators = real_errors(squares, max(sides))
     f_values, chances = f_test(squares, max(sides))
     shares, sticks = squares / squares.sum(), np.cumsum(1 / np.arange(len(squares), 0, -1))[::-1] / len(squares)
-    press = cross_validation(values, center, shown)
+    squares_left, press = cross_validation(values, center, shown)
     own = int(center)  # the mean is the first component
     first = len(values) * float(mean @ mean)
     votes = {
         "indicator": int(np.argmin(indicators[1 - own :])) + 1,
-        "f_test": own + run(chances <= significance),
-        "cross_validation": int(np.nanargmin(press[1 - own :])) + 1,
+        "f_test": own + last(chances[: max(1, min(shown, len(squares) // 2))] <= significance),
+        "cross_validation": frugal(squares_left[:, 1 - own :]) + 1,
         "broken_stick": own + run(shares > sticks),
         "real_error": None if noise is None or not (errors <= noise).any() else own + int(np.argmax(errors <= noise)),
     }
@@ -207,6 +208,11 @@ def run(is_true: np.ndarray) -> int:
     return int(np.argmin(np.append(is_true, False)))
 
 
+def last(is_true: np.ndarray) -> int:
+    """Return the number of the last that is true, 0 without one."""
+    return int(np.flatnonzero(np.append(True, is_true))[-1])
+
+
 def real_errors(squares: np.ndarray, longer: int) -> tuple[np.ndarray, np.ndarray]:
     """Return real error and indicator with 0, 1 … c - 1 components kept."""
     left = len(squares) - np.arange(len(squares))
@@ -228,11 +234,19 @@ def f_test(squares: np.ndarray, longer: int) -> tuple[np.ndarray, np.ndarray]:
     return f_values, fdtrc(1, len(squares) - n[:-1], f_values)
 
 
-def cross_validation(values: np.ndarray, center: bool, most: int) -> np.ndarray:
-    """Return the root mean square error of blocks foretold with 0 … `most` components; NaN beyond what can be."""
+def frugal(squares: np.ndarray) -> int:
+    """Return the first column (of blocks, columns) that is worse than the best by no more than one standard error."""
+    sums = squares.sum(axis=0)
+    worse = squares - squares[:, [int(np.nanargmin(sums))]]
+    doubt = worse.std(axis=0, ddof=1) * np.sqrt(len(squares))
+    return int(np.argmax(worse.sum(axis=0) <= doubt))
+
+
+def cross_validation(values: np.ndarray, center: bool, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return squares left of every block with 0 … `most` components (NaN beyond what can be), and the error of all."""
     n_frames, n_points = values.shape
     n_groups = n_frames if n_frames <= ALONE else FOLDS
-    press, n_told = np.zeros(most + 1), 0
+    squares = []
     for group in range(n_groups):
         out = np.arange(n_frames) % n_groups == group
         mean = values[~out].mean(axis=0) if center else 0.0
@@ -241,9 +255,8 @@ def cross_validation(values: np.ndarray, center: bool, most: int) -> np.ndarray:
         gram = train @ train.T if wide else train.T @ train
         for part in range(min(FOLDS, n_points)):
             held = np.arange(n_points) % FOLDS == part
-            press += _foretold(train, test, held, gram, most)
-            n_told += int(out.sum() * held.sum())
-    return np.sqrt(press / n_told)
+            squares.append(_foretold(train, test, held, gram, most))
+    return np.stack(squares), np.sqrt(np.sum(squares, axis=0) / values.size)
 
 
 def _foretold(train: np.ndarray, test: np.ndarray, held: np.ndarray, gram: np.ndarray, most: int) -> np.ndarray:

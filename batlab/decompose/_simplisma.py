@@ -152,7 +152,7 @@ def _purest(values: np.ndarray, n: int, offset: float) -> tuple[list[int], np.nd
 
 
 def non_negative(left: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the weights (column of `values`, column of `left`) that make the columns of `values` of those of `left`."""
+    """Return the weights (column of `values`, column of `left`) that make `values` of the columns of `left`."""
     m = left.shape[1]
     return bounded_least_squares(
         np.ascontiguousarray(left.T @ left)[None], np.ascontiguousarray(values.T @ left), np.zeros(m),

@@ -175,8 +175,13 @@ def _inverted(turns: np.ndarray) -> np.ndarray:
     return np.linalg.inv(np.where(tiny[:, None, None], np.eye(turns.shape[1]), turns))
 
 
-def climb(space: Space, turns: np.ndarray, targets: Targets, budget: float, rounds: int) -> np.ndarray:
+def climb(
+    space: Space, turns: np.ndarray, targets: Targets, budget: float, rounds: int, way: str = "all"
+) -> np.ndarray:
     """Return one T a target: from where it starts, as far as the excess stays within `budget`.
+
+    `way` says which rows of T may move: ``"all"`` or the target's ``"own"`` (with the others held the admissible rows
+    are a polytope, and there is one summit).
 
     Each round models the excess as a quadratic form and goes to the farthest point of its level set. A trial is taken
     where it gains more than the budget it breaks is worth (the multiplier of the model is the price), so that iterates
@@ -189,12 +194,14 @@ def climb(space: Space, turns: np.ndarray, targets: Targets, budget: float, roun
     cost, slope, bend = quadratic(space, turns, inverses)
     eye = np.eye(slope.shape[1])
     aim = 0.99 * budget
+    own = np.arange(turns.shape[1]) == targets.component[:, None]
+    may = np.repeat((own if way == "own" else own | ~own)[:, space.is_free], turns.shape[1] - 1, axis=1)
     for _ in range(rounds):
-        rise = targets.slopes(space, inverses)[:, space.is_free].reshape(len(turns), -1)
-        form = bend + (budget / reach**2)[:, None, None] * eye
-        solved = np.linalg.solve(form, np.stack([slope, rise], axis=2))
+        rise = targets.slopes(space, inverses)[:, space.is_free].reshape(len(turns), -1) * may
+        form = bend * may[:, :, None] * may[:, None] + (budget / reach**2)[:, None, None] * eye
+        solved = np.linalg.solve(form, np.stack([slope * may, rise], axis=2))
         down, up = solved[:, :, 0], solved[:, :, 1]
-        room = aim - cost + np.einsum("na,na->n", slope, down) / 4
+        room = aim - cost + np.einsum("na,na->n", slope * may, down) / 4
         length = np.sqrt(np.maximum(room, 0.0) / np.maximum(np.einsum("na,na->n", rise, up), 1e-300))
         trial = moved(space, turns, -down / 2 + length[:, None] * up)
         back = _inverted(trial)

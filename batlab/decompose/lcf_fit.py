@@ -73,9 +73,7 @@ def fit(problem: Problem, level: float) -> Fit:
     weights, state, gram, projection = solve(problem)
     fitted = weights @ problem.references.T
     residual = problem.spectra - fitted
-    of_points = problem.weights if len(problem.weights) > 1 else problem.weights[0]
-    chi2 = np.einsum("fn,fn,...n->f", residual, residual, of_points)
-    power = np.einsum("fn,fn,...n->f", problem.spectra, problem.spectra, of_points)
+    chi2, power = (_squares(one, problem.weights) for one in (residual, problem.spectra))
     at_bound = np.where(weights <= problem.lower, -1, np.where(weights >= problem.upper, 1, 0)).astype(np.int8)
     n_points = (problem.weights > 0).sum(axis=1)
     n_free = np.maximum((at_bound == 0).sum(axis=1) - problem.is_tied, 0)
@@ -95,6 +93,11 @@ def fit(problem: Problem, level: float) -> Fit:
     return Fit(weights, sigma, low, high, at_bound, chi2, reduced, r_factor, fitted, state)
 
 
+def _squares(numbers: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the weighted sum of squares of every row."""
+    return (numbers**2) @ weights[0] if len(weights) == 1 else np.einsum("fn,fn,fn->f", numbers, numbers, weights)
+
+
 class _Limits:
     """σ and limits of frames whose weights stand at the same bounds."""
 
@@ -106,7 +109,7 @@ class _Limits:
         self.problem, self.tied = problem, problem.is_tied
         self.fixed = problem.lower == problem.upper
         self.free = np.flatnonzero(kind == 0)
-        self.two_sided, self.one_sided = ndtri(0.5 + level / 2), ndtri(level)
+        self.reach = ndtri(0.5 + level / 2)  # in σ; at bounds too, else the limit would jump as a part leaves its bound
 
     def all(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return sigma, low, high (frame, reference)."""
@@ -115,8 +118,8 @@ class _Limits:
         if len(self.free) > self.tied:
             spread = np.sqrt(np.diagonal(self._covariance(), axis1=1, axis2=2) * self.noise[:, None])
             sigma[:, self.free] = spread
-            low[:, self.free] -= self.two_sided * spread
-            high[:, self.free] += self.two_sided * spread
+            low[:, self.free] -= self.reach * spread
+            high[:, self.free] += self.reach * spread
         for i in np.flatnonzero((self.kind != 0) & ~self.fixed):
             sign = -float(self.kind[i])
             moved = self._reach(int(i), sign)
@@ -138,13 +141,13 @@ class _Limits:
         return plane @ np.linalg.pinv(plane.T @ part @ plane, hermitian=True) @ plane.T
 
     def _reach(self, i: int, sign: float) -> np.ndarray:
-        """Return how far weight `i` may leave its bound until χ² has grown by that of the one-sided level."""
+        """Return how far weight `i` may leave its bound until χ² has grown as it does at the limits of a free one."""
         ways = [self._way(i, sign)] if len(self.free) or not self.tied else self._pairs(i, sign)
         moved = np.zeros(len(self.weights))
         for way in ways:
             slope = np.maximum((self.slope * way).sum(axis=1), 0.0)
             bend = np.einsum("fi,fij,fj->f", way, self.gram, way)
-            allowed = self.noise * self.one_sided**2
+            allowed = self.noise * self.reach**2
             with np.errstate(divide="ignore", invalid="ignore"):
                 # The stable form of (-slope + sqrt(slope^2 + bend allowed)) / bend.
                 length = allowed / (slope + np.sqrt(slope**2 + bend * allowed))

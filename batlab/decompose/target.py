@@ -30,8 +30,8 @@ def target_transform(
     the loadings. Its apparent error AET is what the projection leaves (over points less components); REP is
     what the error of the data puts into the foretold one, RE times the length of the transformation
     vector; ``RET = sqrt(AET² - REP²)`` is the target's own error and ``SPOIL = RET / REP``: below 3 a target is good,
-    above 6 it is none of the series. With low noise REP is small and SPOIL strict: look at the R-factor too. A mixture of
-    true species passes as well as a pure one.
+    above 6 it is none of the series. With low noise REP is small and SPOIL strict: look at the R-factor too. A mixture
+    of true species passes as well as a pure one.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ def target_transform(
     -------
     xarray.Dataset
         Over ``component``, here the targets, named by ``target``: ``spoil``, ``apparent_error`` (AET),
-        ``predictor_error`` (REP), ``target_error`` (RET, 0 where AET is below REP), ``r_factor``, ``reading`` in words; ``predicted``
-        (component, axis). Attribute ``real_error`` (RE).
+        ``predictor_error`` (REP), ``target_error`` (RET, 0 where AET is below REP), ``r_factor``, ``reading`` in words;
+        ``predicted`` (component, axis). Attribute ``real_error`` (RE).
 
     Raises
     ------

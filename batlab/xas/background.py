@@ -13,6 +13,7 @@ from batlab.errors import choose
 from batlab.schema import quantity, record
 from batlab.xas.background_frames import Background
 from batlab.xas.background_spline import CLAMP, LEAST_KNOTS, Settings
+from batlab.xas.grids import energies_of
 from batlab.xas.rows import Rows, numbers_of, rows_of
 from batlab.xas.windows import WINDOWS
 
@@ -39,7 +40,8 @@ def remove_background(
     AUTOBK: the background is a cubic spline in k whose Fourier transform below `rbkg` is that of the data. With E0
     fixed the problem is linear in the spline's coefficients, and is solved as such: spectra that share E0 pass through
     one matrix, others are brought onto the grid in k by a cubic spline each (0.01 to 0.05 ms a spectrum both ways).
-    Points where mu is NaN are left out. Lazy series stay lazy; only ``e0`` is computed.
+    Points where mu is NaN are left out. Grids of their own stand in ``energy_measured``
+    (frame, energy). Lazy series stay lazy; only ``e0`` is computed.
 
     Two choices differ from larch's `autobk`. Its clamp has a weight that grows with the residual, 0.1 + 10 × the mean
     square of the residual at low R, which makes it non-linear and dependent on the scale of mu; here the weight is
@@ -100,36 +102,39 @@ def remove_background(
     """
     arguments = {key: value for key, value in locals().items() if key != "series"}
     choose("window", window, WINDOWS)
-    rows = rows_of(series, "mu", "energy", NAME, "make it with xas.mu")
+    energy = energies_of(series, NAME)
+    rows = rows_of(series, "mu", "energy", NAME, "make it with xas.mu", energy[0])
     if "chi" in series:
         raise ValueError(f"{NAME}: the series holds 'chi' already; start from the normalised series")
     if "edge_step" not in series or ("e0" not in series and e0 is None):
         from batlab.xas import normalize
 
         series = normalize(series)
-    edges = _edges(series, rows, e0)
+    edges = _edges(series, rows, energy, e0)
     settings = Settings(
-        rbkg, kweight, kmin, _kmax(rows, edges, kmax), dk, window, kstep, clamp_lo, clamp_hi, int(nclamp)
+        rbkg, kweight, kmin, _kmax(rows, energy, edges, kmax), dk, window, kstep, clamp_lo, clamp_hi, int(nclamp)
     )
     _check(settings)
-    background = Background(rows.x, settings)
+    background = Background(settings)
     _tell_short(background)
     step = numbers_of(series, "edge_step", rows, NAME)
     result = series.assign_coords(k=quantity("k", background.spline.k, "1/angstrom", "photoelectron wavenumber"))
-    result = result.assign(_results(series, rows, background, edges, step))
+    result = result.assign(_results(series, rows, energy, background, edges, step))
     result.attrs.update(rbkg=float(rbkg))
     return record(result, NAME, **arguments)
 
 
-def _results(series: xr.Dataset, rows: Rows, background: Background, edges: np.ndarray, step: Any) -> dict[str, Any]:
+def _results(
+    series: xr.Dataset, rows: Rows, energy: np.ndarray, background: Background, edges: np.ndarray, step: Any
+) -> dict[str, Any]:
     n_k, s = len(background.spline.k), background.settings
     if rows.is_lazy:
         both = rows.mapped(
-            lambda mu, e0, step: np.concatenate(background.of(mu, e0, step), axis=1), n_k + len(rows.x), edges, step
+            lambda *block: np.concatenate(background.of(*block), axis=1), n_k + energy.shape[1], edges, step, energy
         )
         chi, smooth = both[:, :n_k], both[:, n_k:]
     else:
-        chi, smooth = background.of(rows.values, edges[:, None], rows.column(step))
+        chi, smooth = background.of(rows.values, edges[:, None], rows.column(step), energy)
     told = {
         "rbkg": float(s.rbkg), "kweight": float(s.kweight), "kmin": float(s.kmin), "kmax": float(s.kmax),
         "n_knots": background.spline.n_knots, "clamp": f"fixed weight {CLAMP:g} × ({s.clamp_lo:g}, {s.clamp_hi:g}) on "
@@ -141,47 +146,51 @@ def _results(series: xr.Dataset, rows: Rows, background: Background, edges: np.n
         "mu_background": rows.curves("energy", smooth, units, "smooth background of mu"),
     }
     if "mu_sigma" in series:
-        sigma = rows_of(series, "mu_sigma", "energy", NAME, "")
-        made["chi_sigma"] = rows.curves("k", sigma.mapped(background.sigma, n_k, edges, step), "1", "1 sigma of chi")
+        sigma = rows_of(series, "mu_sigma", "energy", NAME, "", energy[0])
+        spread = sigma.mapped(background.sigma, n_k, edges, step, energy)
+        made["chi_sigma"] = rows.curves("k", spread, "1", "1 sigma of chi")
     return made
 
 
-def _edges(series: xr.Dataset, rows: Rows, e0: float | None) -> np.ndarray:
-    """Return E0 (frame,), each inside the energies or NaN."""
+def _edges(series: xr.Dataset, rows: Rows, energy: np.ndarray, e0: float | None) -> np.ndarray:
+    """Return E0 (frame,), each inside its energies or NaN."""
     edges = np.full(rows.values.shape[0], float(e0)) if e0 is not None else numbers_of(series, "e0", rows, NAME)
     edges = np.asarray(edges, dtype=float)
-    outside = (edges < rows.x[0]) | (edges >= rows.x[-1])
+    low, high = np.nanmin(energy, axis=1), np.nanmax(energy, axis=1)
+    outside = (edges < low) | (edges >= high)
     if outside.any() or (e0 is not None and not np.isfinite(e0)):
         wrong = edges[outside][0] if outside.any() else e0
-        raise ValueError(f"{NAME}: E0 must lie within the energies {rows.x[0]:g} to {rows.x[-1]:g} eV, got {wrong:g}")
+        raise ValueError(
+            f"{NAME}: E0 must lie within the energies, {low.min():g} to {high.max():g} eV, got {wrong:g}; pass e0=… or "
+            "find it with xas.edge_energy"
+        )
     return edges
 
 
-def _kmax(rows: Rows, edges: np.ndarray, kmax: float | None) -> float:
-    """Return how far in k every spectrum reaches, or `kmax` if the energies reach that far."""
-    known = edges[np.isfinite(edges)]
-    if not len(known):
+def _kmax(rows: Rows, energy: np.ndarray, edges: np.ndarray, kmax: float | None) -> float:
+    """Return how far in k every spectrum reaches, or `kmax` if the energies of any reach that far."""
+    if not np.isfinite(edges).any():
         raise ValueError(f"{NAME}: no spectrum has an E0; pass e0=…, or look at what xas.normalize warned of")
-    farthest = float(np.sqrt(ETOK * (rows.x[-1] - known.max())))
+    reach = np.sqrt(ETOK * (np.nanmax(energy, axis=1) - edges))
+    farthest = float(np.nanmax(reach))
     if kmax is not None:
         if not 0 < kmax <= farthest * (1 + 1e-9):
             raise ValueError(f"{NAME}: kmax must be positive and at most {farthest:.4g} 1/angstrom, got {kmax:g}")
         return float(kmax)
-    if rows.is_lazy or np.isfinite(rows.values[:, -1]).all():
-        return farthest
-    seen = np.isfinite(rows.values)
-    last = rows.x[len(rows.x) - 1 - np.argmax(seen[:, ::-1], axis=1)]
-    above = np.where(seen.any(axis=1) & np.isfinite(edges), last - edges, np.inf)
-    worst = int(np.argmin(above))
-    reach = float(np.sqrt(ETOK * max(above[worst], 0.0))) if np.isfinite(above[worst]) else farthest
-    if reach < 0.9 * farthest:
+    if not rows.is_lazy and not np.isfinite(rows.values[:, -1]).all():
+        last = np.where(np.isfinite(rows.values), energy, -np.inf).max(axis=1)
+        reach = np.sqrt(ETOK * np.where(last > edges, last - edges, np.nan))
+        if not np.isfinite(reach).any():
+            raise ValueError(f"{NAME}: no spectrum has points beyond its E0")
+    worst = int(np.nanargmin(reach))
+    if reach[worst] < 0.9 * np.nanmax(reach):
         warnings.warn(
-            f"spectrum {worst} ends at k = {reach:.4g} 1/angstrom, the energies reach {farthest:.4g}: all end there; "
-            "drop it, or pass kmax=…",
+            f"spectrum {worst} ends at k = {reach[worst]:.4g} 1/angstrom, others reach {np.nanmax(reach):.4g}: all end "
+            "there; drop it, or pass kmax=…",
             UserWarning,
             stacklevel=3,
         )
-    return reach
+    return float(reach[worst])
 
 
 def _check(s: Settings) -> None:

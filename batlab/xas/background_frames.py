@@ -16,31 +16,34 @@ AT_ONCE = 512  # frames; what a block takes beside its results stays at some 10 
 
 
 class Background:
-    """The background on one energy grid for any E0; keeps the operators that it has made."""
+    """The background for any E0 and grid; keeps the operators that it has made for a grid that frames share."""
 
-    def __init__(self, energy: np.ndarray, settings: Settings) -> None:
-        self.energy, self.settings = energy, settings
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.spline: Spline = spline_of(settings)
         self._operators: dict[float, Operator] = {}
 
-    def operator(self, e0: float) -> Operator:
-        """Return the operator of that E0; the last few are kept."""
+    def operator(self, energy: np.ndarray, e0: float) -> Operator:
+        """Return the operator of that E0 on the grid (point,) that all frames share; the last few are kept."""
         if e0 not in self._operators:
-            made = Operator(self.energy, e0, self.spline, self.settings.kmax)
+            made = Operator(energy, e0, self.spline, self.settings.kmax)
             self._operators = {**self._operators, e0: made} if len(self._operators) < 8 else {e0: made}
             return made
         return self._operators[e0]
 
-    def of(self, mu: np.ndarray, e0: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return chi (frame, k) and the background (frame, energy) of mu (frame, energy); e0, step (frame, 1)."""
-        e0 = e0[:, 0]
+    def of(self, mu: np.ndarray, e0: np.ndarray, step: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return chi (frame, k) and the background (frame, point) of mu (frame, point).
+
+        E0 and step (frame, 1); energies (1, point) where frames share them, else (frame, point).
+        """
         chi, smooth = np.empty((len(mu), len(self.spline.k))), np.empty(mu.shape)
         left = np.arange(len(mu))
-        if len(mu) and (e0 == e0[0]).all() and (len(mu) >= SHARED or float(e0[0]) in self._operators):
-            left = self._together(mu, float(e0[0]), chi, smooth)
+        is_shared = len(energy) == 1 and len(mu) > 0 and bool((e0 == e0[0]).all())
+        if is_shared and (len(mu) >= SHARED or float(e0[0, 0]) in self._operators):
+            left = self._together(mu, float(e0[0, 0]), energy[0], chi, smooth)
         for start in range(0, len(left), AT_ONCE):
             rows = left[start : start + AT_ONCE]
-            chi[rows], smooth[rows] = self._apart(mu[rows], e0[rows])
+            chi[rows], smooth[rows] = self._apart(mu[rows], e0[rows], energy if len(energy) == 1 else energy[rows])
         lost = np.isnan(chi).any(axis=1)
         if lost.any():
             smooth[lost] = np.nan
@@ -53,22 +56,23 @@ class Background:
         chi /= step
         return chi, smooth
 
-    def _together(self, mu: np.ndarray, e0: float, chi: np.ndarray, smooth: np.ndarray) -> np.ndarray:
+    def _together(
+        self, mu: np.ndarray, e0: float, energy: np.ndarray, chi: np.ndarray, smooth: np.ndarray
+    ) -> np.ndarray:
         """Fill in the frames without gaps, and return which the others are."""
-        operator = self.operator(e0)
+        operator = self.operator(energy, e0)
         inside = mu[:, operator.window].astype(float, copy=False)
         np.matmul(inside, operator.chi, out=chi)
         smooth[:] = mu
-        np.matmul(inside @ operator.solve, operator.basis.T, out=smooth[:, operator.window])
-        return np.flatnonzero(np.isnan(chi[:, 0]) | np.isinf(chi[:, 0]))
+        smooth[:, operator.window] = (inside @ operator.solve) @ operator.basis.T
+        # NaN and infinity spread over all of their row.
+        return np.flatnonzero(~np.isfinite(chi[:, 0]))
 
-    def _apart(self, mu: np.ndarray, e0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _apart(self, mu: np.ndarray, e0: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return chi times the step, and the background, from the points that each frame has."""
         s, spline = self.settings, self.spline
-        k = photoelectron(self.energy, e0[:, None])
-        first, last = window_of(self.energy, e0, s.kmax)
-        place = np.arange(len(self.energy))
-        used = (place >= first[:, None]) & (place < last[:, None]) & np.isfinite(mu)
+        k = photoelectron(energy, e0)
+        used = window_of(np.where(np.isfinite(mu), energy, np.nan), e0, s.kmax)
         nearest = np.where(used, k, np.inf).min(axis=1, initial=np.inf)
         farthest = np.where(used, k, -np.inf).max(axis=1, initial=-np.inf)
         reaching = (nearest < s.kstep) & (farthest > s.kmax - s.kstep / 2)
@@ -80,11 +84,18 @@ class Background:
         back = cubic_spline(on_grid - chi, spline.k[None], k, n_threads=n_threads)
         return chi, np.where(used, back, mu)
 
-    def sigma(self, sigma: np.ndarray, e0: np.ndarray, step: np.ndarray) -> np.ndarray:
+    def sigma(self, sigma: np.ndarray, e0: np.ndarray, step: np.ndarray, energy: np.ndarray) -> np.ndarray:
         """Return the σ of chi from independent σ of mu; NaN where a point in the window has none."""
         result = np.full((len(sigma), len(self.spline.k)), np.nan)
-        for value in np.unique(e0[np.isfinite(e0)]):
-            rows, operator = np.flatnonzero(e0[:, 0] == value), self.operator(float(value))
-            variance = sigma[rows][:, operator.window].astype(float) ** 2
+        groups = [np.flatnonzero(e0[:, 0] == value) for value in np.unique(e0[np.isfinite(e0)])]
+        if len(energy) > 1:
+            groups = [np.array([row]) for row in np.flatnonzero(np.isfinite(e0[:, 0]))]
+        for rows in groups:
+            known, value = np.isfinite(energy[rows[0] if len(energy) > 1 else 0]), float(e0[rows[0], 0])
+            if len(energy) > 1:
+                operator = Operator(energy[rows[0], known], value, self.spline, self.settings.kmax)
+            else:
+                operator = self.operator(energy[0], value)
+            variance = sigma[rows][:, known][:, operator.window].astype(float) ** 2
             result[rows] = np.sqrt(variance @ operator.chi**2)
         return result / np.abs(step)

@@ -82,19 +82,24 @@ def photoelectron(energy: np.ndarray, e0: np.ndarray | float) -> np.ndarray:
     return np.sign(above) * np.sqrt(ETOK * np.abs(above))
 
 
-def window_of(energy: np.ndarray, e0: np.ndarray, kmax: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each E0 the first point used, the last at or below E0, and the one after the last, one beyond kmax."""
-    first = np.maximum(np.searchsorted(energy, e0, side="right") - 1, 0)
-    last = np.searchsorted(energy, e0 + KTOE * kmax**2, side="right") + 1
-    return first, np.minimum(last, len(energy))
+def window_of(energy: np.ndarray, e0: np.ndarray, kmax: float) -> np.ndarray:
+    """Return (frame, point) whether a point is used: from the last at or below E0 to the first beyond kmax.
+
+    Energies (1 or frame, point) that increase, NaN where there is no point; E0 (frame, 1).
+    """
+    known = np.isfinite(energy)
+    below, inside = energy <= e0, energy <= e0 + KTOE * kmax**2
+    from_edge = np.cumsum(below[:, ::-1], axis=1)[:, ::-1] <= 1
+    to_end = np.cumsum(known & ~inside, axis=1) <= 1
+    return from_edge & to_end & known & np.isfinite(e0)
 
 
 class Operator:
     """All of it as matrices, for many frames of one E0: chi (times the step) and coefficients from mu in the window."""
 
     def __init__(self, energy: np.ndarray, e0: float, spline: Spline, kmax: float) -> None:
-        first, last = window_of(energy, np.array([e0]), kmax)
-        self.window = slice(int(first[0]), int(last[0]))
+        used = np.flatnonzero(window_of(energy[None], np.array([[e0]]), kmax)[0])
+        self.window = slice(int(used[0]), int(used[-1]) + 1)
         k = photoelectron(energy[self.window], e0)
         onto = make_interp_spline(k, np.eye(len(k)), 3)(spline.k)  # (k, window)
         self.chi = np.ascontiguousarray((spline.left @ onto).T)  # (window, k)

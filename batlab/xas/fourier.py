@@ -145,12 +145,12 @@ def back_transform(
     if "k" not in series.coords:
         raise ValueError(f"{name} needs the coordinate 'k' for its result; keep it beside chi(R)")
     choose("window", window, WINDOWS)
-    if not 0 <= rmin < rmax <= real.x[-1] * (1 + 1e-9):
+    step = float(real.x[1] - real.x[0])
+    if not 0 <= rmin < rmax < real.x[-1] + step:
         raise ValueError(
             f"{name}: rmin and rmax must rise within 0 to {real.x[-1]:.4g} angstrom, got {rmin:g} to {rmax:g}; "
             "transform to a higher rmax first"
         )
-    step = float(real.x[1] - real.x[0])
     taper = ft_window(real.x, low=rmin, high=rmax, dx=dr, dx2=dr2, window=window)
     weight = 2 * step / np.sqrt(np.pi) * taper
     k = np.asarray(series["k"].values, dtype=float)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -33,10 +34,10 @@ def deglitch(
     """Return the series with glitches taken out: those named, or else those found.
 
     Found is a point that departs from the cubic through its two neighbours on either side by more than `threshold`
-    times what the 12 points on either side do by their median, and by more than the usual step from point to point about
-    it, which the edge itself does not; the worst is taken out first, and its neighbours are
-    looked at again without it. Glitches of one to three points are found so. A white line of very few points may look
-    like one: look at what is reported, or name the points.
+    times what the 12 points on either side do by their median, and by more than the usual step from
+    point to point about it, which the edge itself does not. The worst is taken out first, its neighbours are looked at
+    again without it; so glitches of one to three points are found. A white line of very few points may look like one:
+    look at what is reported, or name the points.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def deglitch(
     dims = tuple(map(str, curves.dims))
     result["glitch_mask"] = quantity(dims, bad.reshape(curves.shape), "1", "taken out as a glitch")
     result.attrs["glitches"] = np.unique(np.broadcast_to(energy, bad.shape)[bad]).tolist()
-    named = {name: value for name, value in (("at", at), ("ranges", ranges)) if value is not None}
+    named: dict[str, Any] = {name: value for name, value in (("at", at), ("ranges", ranges)) if value is not None}
     return record(result, FUNCTION, **(named or {"threshold": threshold}), fill=fill, of=of)
 
 
@@ -197,8 +198,8 @@ def _warn_of_many(bad: np.ndarray, known: np.ndarray) -> None:
     share = bad.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     if (share > 0.03).any():
         warnings.warn(
-            f"{FUNCTION}: up to {100 * share.max():.1f} % of the points of a frame (first {int((share > 0.03).argmax())}) "
-            "were taken for glitches; raise threshold, or name them with at= or ranges=",
+            f"{FUNCTION}: up to {100 * share.max():.1f} % of the points of a frame (first "
+            f"{int((share > 0.03).argmax())}) were taken for glitches; raise threshold, or name them with at= or ranges=",
             UserWarning,
             stacklevel=3,
         )

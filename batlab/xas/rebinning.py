@@ -113,8 +113,8 @@ def three_regions(
         raise ValueError(f"{FUNCTION}: pre1 < pre2 < exafs1 < exafs2 and exafs1 > 0 are needed, got {ends} eV about E0")
     if second <= limits[0] or third >= limits[1]:
         raise ValueError(
-            f"{FUNCTION}: XANES from {second:g} to {third:g} eV about E0 must lie inside the spectrum, {limits[0]:.1f} to "
-            f"{limits[1]:.1f} eV; pass other pre2 and exafs1"
+            f"{FUNCTION}: XANES from {second:g} to {third:g} eV about E0 must lie inside the spectrum, "
+            f"{limits[0]:.1f} to {limits[1]:.1f} eV; pass other pre2 and exafs1"
         )
     first, last = max(first, limits[0]), min(last, limits[1])
 

@@ -26,8 +26,8 @@ class Rows(NamedTuple):
         return not isinstance(self.values, np.ndarray)
 
     def mapped(self, work: Callable[..., np.ndarray], n_out: int, *beside: Any) -> Any:
-        """Return work(values, *beside) (frame, n_out); `beside` are numbers (frame,), handed on as columns."""
-        columns = [self.column(one) for one in beside]
+        """Return work(values, *beside) (frame, n_out); of `beside`, numbers (frame,) are handed on as columns."""
+        columns = [self.column(one) if one.ndim == 1 else self._in_blocks(one) for one in beside]
         if not self.is_lazy:
             return work(self.values, *columns)
         sizes = (self.values.chunks[0], (n_out,))
@@ -40,6 +40,14 @@ class Rows(NamedTuple):
         import dask.array as da
 
         return da.asarray(numbers, dtype=float).rechunk((self.values.chunks[0],))[:, None]
+
+    def _in_blocks(self, table: np.ndarray) -> Any:
+        """Return a table (frame, point), or (1, point) for all frames, as its rows go with those of the values."""
+        if not self.is_lazy or len(table) == 1:
+            return table
+        import dask.array as da
+
+        return da.from_array(table, chunks=(self.values.chunks[0], table.shape[1]))
 
     def curves(self, axis: str, values: Any, units: str, long_name: str, **attrs: Any) -> xr.Variable:
         """Return (frame, point) as a variable over (``frame``, `axis`), or over `axis` for a single curve."""
@@ -54,8 +62,8 @@ class Rows(NamedTuple):
         return quantity("frame", values, units, long_name, **attrs)
 
 
-def rows_of(series: xr.Dataset, name: str, axis: str, function: str, hint: str) -> Rows:
-    """Return the variable `name` over (``frame``, `axis`) as rows; `hint` says how to make it.
+def rows_of(series: xr.Dataset, name: str, axis: str, function: str, hint: str, grid: np.ndarray | None = None) -> Rows:
+    """Return the variable `name` over (``frame``, `axis`) as rows; `hint` says how to make it, `grid` is a checked one.
 
     Raises
     ------
@@ -70,8 +78,8 @@ def rows_of(series: xr.Dataset, name: str, axis: str, function: str, hint: str) 
     others = [str(dim) for dim in variable.dims if dim not in ("frame", axis)]
     if others:
         raise SchemaError(f"{function} needs {name!r} over ('frame', {axis!r}), got also {others}; choose with isel")
-    x = np.ascontiguousarray(series[axis].values, dtype=float)
-    if len(x) < 5 or not np.isfinite(x).all() or (np.diff(x) <= 0).any():
+    x = np.ascontiguousarray(series[axis].values, dtype=float) if grid is None else grid
+    if grid is None and (len(x) < 5 or not np.isfinite(x).all() or (np.diff(x) <= 0).any()):
         told = f"{len(x)} from {x[0]:g} to {x[-1]:g}" if len(x) else "none"
         raise SchemaError(
             f"{function} needs at least 5 finite, strictly increasing values of {axis!r}, got {told}; "
