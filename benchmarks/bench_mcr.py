@@ -38,7 +38,7 @@ def lack_of_fit(c, st, d, fitted):
 
 data, goal = np.load(sys.argv[1]), float(sys.argv[2])
 seconds = []
-for _ in range(2):
+for _ in range(1):
     begin, rounds, spectra, reached = time.perf_counter(), 0, data["start"], np.inf
     while rounds < 200 and reached > goal:
         one = McrAR(max_iter=1, c_regr=NNLS(), st_regr=NNLS(), c_constraints=[ConstraintNonneg()],
@@ -85,7 +85,7 @@ def peer(values, start, goal):
     with tempfile.TemporaryDirectory() as folder:
         held = Path(folder) / "series.npz"
         np.savez(held, values=values, start=start)
-        command = [interpreter, "-W", "ignore", "-c", PEER, str(held), repr(goal)]
+        command = [interpreter, "-W", "ignore", "-c", PEER, str(held), repr(float(goal))]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
     if "No module named" in done.stderr:
         return None

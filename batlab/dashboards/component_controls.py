@@ -174,6 +174,10 @@ class ComponentMarking(Marking):
         self.widget.layout.width = "510px"
         self.widget.selected_index = 3
 
+    def load(self, measurement: Any, store: Any, author: str) -> None:
+        """Take another series or store; `ComponentData` has what a form asks of a series."""
+        super().load(measurement, store, author)
+
     def _name_tabs(self) -> None:
         self.widget.titles = (*self.widget.titles[:3], "Components")
 

@@ -260,7 +260,8 @@ class ComponentExplorer:
         self.controls.show(self.state, self.result)
         self.controls.say(self._words())
         self.marking.show(self.state)
-        rms = np.sqrt(np.nanmean(np.square(self.residual()))) if self.result is not None else np.nan
+        rest = self.residual()
+        rms = np.sqrt(np.nanmean(rest**2)) if np.isfinite(rest).any() else np.nan
         title = frame_title(self.data.series, self.state.frame)
         self.screen.residual.title.text = f"residual of {title}" + (f" · rms {rms:.2g}" if np.isfinite(rms) else "")
         self._refresh_code()

@@ -88,9 +88,10 @@ class ComponentScreen:
         plot.add_layout(
             Legend(
                 items=items, orientation="horizontal", label_text_font_size="11px", padding=3, margin=4, spacing=8,
-                glyph_width=14, glyph_height=12, label_standoff=3, background_fill_alpha=0.7, location="top_right",
+                glyph_width=14, glyph_height=12, label_standoff=3, background_fill_alpha=0, location="right",
                 border_line_color=None,
-            )
+            ),
+            "above",
         )  # fmt: skip
         plot.y_range.renderers = drawn
         plot.title.text_font_size = "12px"
@@ -176,10 +177,10 @@ class ComponentScreen:
         Document().add_root(self.rank_root)
 
     def part(self, name: str) -> Any:
-        """Return the one model with a name; Bokeh's own search walks through every property of every model."""
+        """Return the one model with a name; one walk finds all of them, where Bokeh's own search walks for each."""
         if name not in self._parts:
-            found = self.root.select_one({"name": name}) or self.rank_root.select_one({"name": name})
-            self._parts[name] = found
+            models = self.root.references() | self.rank_root.references()
+            self._parts = {model.name: model for model in models if model.name}
         return self._parts[name]
 
     def source(self, name: str) -> ColumnDataSource:
@@ -277,7 +278,7 @@ class ComponentScreen:
 
     def show_marks(self, marks: list[Any], state: ComponentState) -> None:
         """Draw the frames of marks."""
-        spans = [self._span(*mark.frames, state) for mark in marks]
+        spans = [self._span(mark.frames[0], mark.frames[1], state) for mark in marks]
         self.source("mark_strips").data = {"x0": [one[0] for one in spans], "x1": [one[1] for one in spans]}
 
     def _span(self, first: int, last: int, state: ComponentState) -> tuple[float, float]:

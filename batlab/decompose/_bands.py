@@ -217,8 +217,8 @@ def _limits(
         for side, (middle, sigma) in enumerate(pairs):
             lows[side] = np.minimum(lows[side], (middle - quantiles[side] * sigma).min(axis=0))
             highs[side] = np.maximum(highs[side], (middle + quantiles[side] * sigma).max(axis=0))
-    for side in (0, 1) if targets is not None else ():
-        for number in range(result.n_components):
+    if targets is not None:
+        for side, number in np.ndindex(2, result.n_components):
             down, up = gaps(space, turns, targets, number, side)
             lows[side][:, number] -= down
             highs[side][:, number] += up

@@ -10,10 +10,10 @@ from scipy.spatial import HalfspaceIntersection, QhullError
 from batlab.decompose.bands_search import Space, Targets, climb, excess, settled
 
 ROUNDS = 25  # of each climb; between two, every target starts anew from the best that any target found
-WANDER, POLISH = 2, 4  # times that all ways are tried; then times, at most, that the best is climbed on from
+WANDER, POLISH = 1, 4  # times that all ways are tried; then times, at most, that the best is climbed on from
 REST = 2e-3  # of the range: a round that gains less is the last
 STRANGERS = 32  # random starts, so that no far part of the admissible set is missed
-STEPS, EVERY = 160, 8  # of random walks from each of them; every eighth place is kept
+STEPS, EVERY = 120, 6  # of random walks from each of them; every sixth place is kept
 MOST_DIMENSIONS = 5  # of a polytope whose corners are listed
 NUMBERS = 300_000  # of a batch at once: what the cache holds
 
@@ -76,8 +76,8 @@ def _wandered(space: Space, starts: np.ndarray, budget: float, rng: np.random.Ge
     for number in range(STEPS):
         size = 0.02 * 50.0 ** rng.random((n, 1, 1))
         step = size * rng.normal(size=(n, k, k - 1)) * space.is_free[:, None]
-        alone = rng.random(n) < 0.5
-        step *= np.where(alone[:, None], np.arange(k) == rng.integers(k, size=n)[:, None], True)[:, :, None]
+        one = np.arange(k) == rng.integers(k, size=(n, 1))
+        step *= (one | (rng.random((n, 1)) < 0.5))[:, :, None]
         trial = turns + step @ space.basis.T
         regular = np.abs(np.linalg.det(trial)) > 1e-9 * np.abs(np.linalg.det(starts[0]))
         trial = np.where(regular[:, None, None], trial, turns)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-FIRST_STEP, LARGEST_STEP = 0.3, 3.0  # in units of the scatter of the frames within the reduced space
+# Steps in units of the scatter of the frames within the reduced space.
+FIRST_STEP, LARGEST_STEP, LEAST_STEP = 0.3, 3.0, 1e-3
+LOOSE = 25  # budgets that an iterate on its way may take
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,14 @@ class Space:
     nearest_concentration: Callable[[np.ndarray], np.ndarray]
     nearest_spectra: Callable[[np.ndarray], np.ndarray]
 
-    @property
+    @cached_property
+    def squares(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Loadings along the basis, and the products of scores and of these with themselves."""
+        lean, k = self.loadings @ self.basis, self.scores.shape[1]
+        both_scores = np.einsum("ja,jb->jab", self.scores, self.scores).reshape(-1, k * k)
+        return lean, both_scores, np.einsum("xa,xb->xab", lean, lean).reshape(-1, (k - 1) ** 2)
+
+    @cached_property
     def spread(self) -> np.ndarray:
         """(k,) squares of the singular values."""
         return np.einsum("jk,jk->k", self.scores, self.scores)
@@ -55,7 +65,7 @@ class Targets:
     def __len__(self) -> int:
         return len(self.sign)
 
-    def only(self, part: slice) -> Targets:
+    def only(self, part: slice | np.ndarray) -> Targets:
         """Return some of the targets."""
         return Targets(self.component[part], self.vector[part], self.of_spectra[part], self.sign[part])
 
@@ -110,9 +120,7 @@ def quadratic(space: Space, turns: np.ndarray, inverses: np.ndarray) -> tuple[np
     n, k = turns.shape[:2]
     size = k - 1
     slope, bend = np.zeros((n, k, size)), np.zeros((n, k, size, k, size))
-    lean = space.loadings @ space.basis
-    both_scores = np.einsum("ja,jb->jab", space.scores, space.scores).reshape(-1, k * k)
-    both_leans = np.einsum("xa,xb->xab", lean, lean).reshape(-1, size * size)
+    lean, both_scores, both_leans = space.squares
     for i in range(k):
         # d content_i = sum over l of (content_i shared_l - content_l) (column_i . d row_l), over its weight.
         turned = (
@@ -187,35 +195,46 @@ def climb(
     where it gains more than the budget it breaks is worth (the multiplier of the model is the price), so that iterates
     may cut corners; what is returned keeps the budget.
     """
+    kept, alive = turns.copy(), np.arange(len(turns))
     inverses = np.linalg.inv(turns)
     value = targets.values(turns, inverses)
-    kept, kept_value = turns.copy(), value.copy()
-    reach = np.full(len(turns), FIRST_STEP)
+    kept_value, reach = value.copy(), np.full(len(turns), FIRST_STEP)
     cost, slope, bend = quadratic(space, turns, inverses)
-    eye = np.eye(slope.shape[1])
     aim = 0.99 * budget
     own = np.arange(turns.shape[1]) == targets.component[:, None]
     may = np.repeat((own if way == "own" else own | ~own)[:, space.is_free], turns.shape[1] - 1, axis=1)
     for _ in range(rounds):
-        rise = targets.slopes(space, inverses)[:, space.is_free].reshape(len(turns), -1) * may
-        form = bend * may[:, :, None] * may[:, None] + (budget / reach**2)[:, None, None] * eye
-        solved = np.linalg.solve(form, np.stack([slope * may, rise], axis=2))
-        down, up = solved[:, :, 0], solved[:, :, 1]
-        room = aim - cost + np.einsum("na,na->n", slope * may, down) / 4
-        length = np.sqrt(np.maximum(room, 0.0) / np.maximum(np.einsum("na,na->n", rise, up), 1e-300))
-        trial = moved(space, turns, -down / 2 + length[:, None] * up)
+        here = targets.only(alive)
+        rise = here.slopes(space, inverses)[:, space.is_free].reshape(len(alive), -1) * may
+        step, price = _farthest(slope * may, bend * may[:, :, None] * may[:, None], rise, aim - cost, budget / reach**2)
+        trial = moved(space, turns, step)
         back = _inverted(trial)
-        new_value, (new, new_slope, new_bend) = targets.values(trial, back), quadratic(space, trial, back)
-        price = 1.0 / np.maximum(length, 1e-300)
+        new_value, new = here.values(trial, back), excess(space, trial, back)
+        better = (new <= budget) & (new_value > kept_value[alive])
+        kept[alive[better]], kept_value[alive[better]] = trial[better], new_value[better]
         gain = new_value - value - price * (np.maximum(new - aim, 0) - np.maximum(cost - aim, 0))
-        taken = (gain > 0) & (new < 25 * budget)
-        kept_now = (new <= budget) & (new_value > kept_value)
-        kept, kept_value = np.where(kept_now[:, None, None], trial, kept), np.where(kept_now, new_value, kept_value)
-        here = taken[:, None, None]
-        turns, inverses = np.where(here, trial, turns), np.where(here, back, inverses)
-        bend, slope = np.where(here, new_bend, bend), np.where(here[:, 0], new_slope, slope)
-        value, cost = np.where(taken, new_value, value), np.where(taken, new, cost)
+        taken = (gain > 0) & (new < LOOSE * budget)
+        turns[taken], inverses[taken], value[taken] = trial[taken], back[taken], new_value[taken]
+        if taken.any():
+            cost[taken], slope[taken], bend[taken] = quadratic(space, trial[taken], back[taken])
         reach = np.where(taken, np.minimum(reach * 2, LARGEST_STEP), reach * 0.35)
-        if (reach < 1e-5).all():
+        left = reach > LEAST_STEP
+        if not left.any():
             break
+        if not left.all():
+            alive, reach, may = alive[left], reach[left], may[left]
+            turns, inverses, value = turns[left], inverses[left], value[left]
+            cost, slope, bend = cost[left], slope[left], bend[left]
     return kept
+
+
+def _farthest(
+    slope: np.ndarray, bend: np.ndarray, rise: np.ndarray, spare: np.ndarray, damping: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the step to the farthest point, along `rise`, of each ellipsoid, and what a unit of its level is worth."""
+    form = bend + damping[:, None, None] * np.eye(slope.shape[1])
+    solved = np.linalg.solve(form, np.stack([slope, rise], axis=2))
+    down, up = solved[:, :, 0], solved[:, :, 1]
+    room = spare + (slope * down).sum(axis=1) / 4
+    length = np.sqrt(np.maximum(room, 0.0) / np.maximum((rise * up).sum(axis=1), 1e-300))
+    return length[:, None] * up - down / 2, 1.0 / np.maximum(length, 1e-300)

@@ -12,7 +12,7 @@ from scipy.special import erf
 from batlab.decompose import Constraints
 from batlab.schema import quantity
 
-ENERGY = np.linspace(8325.0, 8425.0, 201)
+ENERGY = np.linspace(8325.0, 8425.0, 101)
 NOISE = 0.001
 CLOSED = Constraints(closure=1)
 

@@ -38,7 +38,7 @@ def exact_middle(content, spectra):
 @pytest.mark.parametrize("seed", range(10))
 def test_the_band_contains_the_truth(seed):
     given = planted.planted(seed)
-    result = bands(mcr_als(given.series, 3, constraints=CLOSED), points=6)
+    result = bands(mcr_als(given.series, 3, constraints=CLOSED), points=4)
     assert result.dataset.attrs["lack_of_fit"] < 0.105
     assert outside(result, given.concentration) <= 1e-9
 
@@ -162,7 +162,7 @@ def test_unimodality_and_known_points_are_kept_and_narrow_the_band():
     column = np.full(60, np.nan)
     column[30] = given.concentration[30, 1]
     held = Constraints(closure=1, known_spectra=spectra, known_concentration={1: column})
-    point = bands(mcr_als(given.series, 3, constraints=held), points=6)
+    point = bands(mcr_als(given.series, 3, constraints=held), points=4)
     assert point.dataset["concentration_low"].values[30, 1] == point.dataset["concentration_high"].values[30, 1]
     assert point.widths()[1] < 0.15
     assert outside(point, given.concentration) <= 1e-3
@@ -191,7 +191,7 @@ def test_noise_of_the_bootstrap_is_that_of_least_squares():
 def test_tolerance_widens_and_is_stated():
     given = planted.planted(0)
     result = mcr_als(given.series, 3, constraints=known(0, 2))
-    tight, loose = (bands(result, tolerance=one, points=6) for one in (1e-3, 5e-2))
+    tight, loose = (bands(result, tolerance=one, points=4) for one in (1e-3, 5e-2))
     assert (loose.widths() >= tight.widths()).all()
     assert loose.widths().max() > tight.widths().max()
     attrs = loose.dataset.attrs

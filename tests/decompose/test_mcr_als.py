@@ -49,8 +49,8 @@ def test_a_planted_series_is_fitted_to_its_noise(nickel):
     xr.testing.assert_identical(nickel.series, before)
     exact = 100 * np.linalg.norm(nickel.series.values - nickel.concentration @ nickel.spectra)
     expected = exact / np.linalg.norm(nickel.series.values)
-    # The true lack of fit, less what 3 free components take of the noise: (1 - 3/60)(1 - 3/201).
-    assert data.attrs["lack_of_fit"] == pytest.approx(expected * np.sqrt(57 / 60 * 198 / 201), rel=0.01)
+    # The true lack of fit, less what 3 free components take of the noise: (1 - 3/60)(1 - 3/101).
+    assert data.attrs["lack_of_fit"] == pytest.approx(expected * np.sqrt(57 / 60 * 98 / 101), rel=0.01)
     assert data.attrs["lack_of_fit_pca"] < 0.2 * expected
     assert data.attrs["explained_variance"] == pytest.approx(100 - data.attrs["lack_of_fit"] ** 2 / 100, rel=1e-9)
     assert (np.diff(data.attrs["convergence"]) < 1e-9).all()
@@ -141,7 +141,7 @@ def test_series_that_share_spectra(nickel):
     )
     assert data.sizes["frame"] == 100
     assert data["set"].values.tolist() == ["charge"] * 60 + ["discharge"] * 40
-    assert data["spectra"].shape == (3, 201)
+    assert data["spectra"].shape == (3, 101)
     with pytest.raises(DimensionError, match="one grid"):
         mcr_als({"a": nickel.series, "b": second.series.isel(energy=slice(50))}, 3, share="spectra")
 
@@ -177,7 +177,7 @@ def test_the_result_says_what_was_done_and_that_bands_are_missing(nickel):
     result = mcr_als(nickel.series, 3, constraints=CLOSED)
     assert isinstance(result, MCRResult)
     said = str(result)
-    for words in ("3 components of 60 frames x 201 points", "lack of fit", "closure to 1", "bands: not computed"):
+    for words in ("3 components of 60 frames x 101 points", "lack of fit", "closure to 1", "bands: not computed"):
         assert words in said
     table = check(result.to_table())
     assert table["is_single_valued"].values.tolist() == [0, 0, 0]
@@ -202,8 +202,8 @@ def test_too_few_iterations_and_contradictions_warn(nickel):
         ({"constraints": {"closure": 1}}, TypeError, r"decompose\.Constraints"),
         ({"share": "spectra"}, ValueError, "needs several series"),
         ({"init": np.ones((2, 5))}, ValueError, "init must hold spectra"),
-        ({"constraints": Constraints(known_spectra={3: np.ones(201)})}, ValueError, "0 to 2"),
-        ({"constraints": Constraints(known_spectra={0: np.ones(7)})}, DimensionError, "201 points"),
+        ({"constraints": Constraints(known_spectra={3: np.ones(101)})}, ValueError, "0 to 2"),
+        ({"constraints": Constraints(known_spectra={0: np.ones(7)})}, DimensionError, "101 points"),
         ({"constraints": Constraints(known_concentration={0: np.ones(7)})}, ValueError, "60 numbers"),
     ],
 )
