@@ -57,7 +57,7 @@ def mcr_als(
     of
         Variable in a Dataset, such as ``"mu_norm"``.
     init
-        ``"pca"`` (frames that differ most, by orthogonal projection), ``"simplisma"`` (``decompose.simplisma``, frames),
+        ``"pca"`` (frames that differ most, by orthogonal projection), ``"simplisma"`` (purest frames),
         ``"efa"`` (evolving factors: for components that come and go in order); or spectra (component, axis), or
         concentrations (frame, component).
     constraints
