@@ -58,9 +58,7 @@ def larch_calls(energy, mu):
 
 
 def main():
-    print(
-        f"Python {platform.python_version()}, numpy {np.__version__}; ms a spectrum of 408 points, minimum of 5, 1 thread"
-    )
+    print(f"Python {platform.python_version()}, numpy {np.__version__}; ms a spectrum of 408 points, one thread")
     energy, mu, e0 = problem(2000)
     none, spacing = np.empty((0, mu.shape[1])), np.full(len(mu), 0.46)
     rows = {

@@ -125,7 +125,7 @@ def from_disk():
     import xarray as xr
 
     folder = Path(sys.argv[2])
-    series = xr.open_zarr(folder / "mu.zarr")
+    series = xr.open_zarr(folder / "mu.zarr", consolidated=False)
     begin = time.perf_counter()
     chain(series)[["chi_r_mag", "edge_step"]].drop_encoding().to_zarr(folder / "chi.zarr", mode="w", consolidated=False)
     seconds = time.perf_counter() - begin
@@ -152,7 +152,6 @@ def write_long(folder):
         array[start : start + 5000] = block[: LONG - start]
     grid = store.create_array("energy", data=energy, dimension_names=("energy",))
     grid.attrs.update(units="eV", long_name="energy")
-    zarr.consolidate_metadata(store.store)
 
 
 def larch_times(folder):

@@ -172,6 +172,7 @@ class ComponentMarking(Marking):
         self.widget.children = (*self.widget.children, components)
         self._name_tabs()
         self.widget.layout.width = "510px"
+        self.script.layout.width = self.listing.layout.width = self.told.layout.width = "472px"
         self.widget.selected_index = 3
 
     def load(self, measurement: Any, store: Any, author: str) -> None:

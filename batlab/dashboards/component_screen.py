@@ -11,12 +11,14 @@ from bokeh.document import Document
 from bokeh.events import DocumentReady
 from bokeh.layouts import column, row
 from bokeh.models import (
+    BasicTickFormatter,
     BoxAnnotation,
     BoxSelectTool,
     BoxZoomTool,
     ColumnDataSource,
     CustomJS,
     DataRange1d,
+    FixedTicker,
     Legend,
     LegendItem,
     PanTool,
@@ -39,6 +41,8 @@ from batlab.figures.style import COLOURS, CURSOR, FAINT, axis_label, blank
 
 LEFT, RIGHT, TOP = 92, 14, 26
 SIDES = ("concentration", "spectra")
+HATCHES = (" ", "right_diagonal_line", "left_diagonal_line", "vertical_line") * 2
+RATIOS = [1, 2, 5, 10, 100, 1000, 10000]
 EVIDENCE = {"eigenvalue": "eigenvalue", "indicator": "IND", "cv_error": "cross-val."}
 CURSORS = ("concentration_cursor", "voltage_cursor")
 
@@ -73,18 +77,27 @@ class ComponentScreen:
             PROFILE_SIZE, "", "concentration", margins=(TOP, RIGHT, 8, LEFT), x_range=Range1d(0, 1),
             y_range=DataRange1d(only_visible=True), name=side,
         )  # fmt: skip
-        items, drawn = [], []
-        for number in range(MOST):
-            source = ColumnDataSource(data={name: [] for name in ("x", "value", "low", "high")})
-            colour, stem = COLOURS[number], f"{side}_{number}"
-            band = plot.varea(
-                "x", "low", "high", source=source, fill_color=colour, fill_alpha=0.3, visible=False, name=f"{stem}_band"
+        sources = [ColumnDataSource(data={name: [] for name in ("x", "value", "low", "high")}) for _ in range(MOST)]
+        # Two components that may change places have one band: only hatches in two directions tell that both are there.
+        bands = [
+            plot.varea(
+                "x", "low", "high", source=source, fill_color=colour, fill_alpha=0.22, hatch_pattern=hatch,
+                hatch_color=colour, hatch_alpha=0.6, hatch_scale=9, hatch_weight=0.8, visible=False,
+                name=f"{side}_{number}_band",
             )
-            line = plot.line(
-                "x", "value", source=source, line_color=colour, line_width=1.6, visible=False, name=f"{stem}_line"
+            for number, (source, colour, hatch) in enumerate(zip(sources, COLOURS, HATCHES, strict=True))
+        ]  # fmt: skip
+        lines = [
+            plot.line(
+                "x", "value", source=source, line_color=colour, line_width=1.6, visible=False,
+                name=f"{side}_{number}_line",
             )
-            drawn += [band, line]
-            items.append(LegendItem(label=f"{number}", renderers=[band, line], visible=False, name=f"{stem}_key"))
+            for number, (source, colour) in enumerate(zip(sources, COLOURS, strict=True))
+        ]  # fmt: skip
+        items = [
+            LegendItem(label=f"{number}", renderers=list(pair), visible=False, name=f"{side}_{number}_key")
+            for number, pair in enumerate(zip(bands, lines, strict=True))
+        ]
         plot.add_layout(
             Legend(
                 items=items, orientation="horizontal", label_text_font_size="11px", padding=3, margin=4, spacing=8,
@@ -93,7 +106,7 @@ class ComponentScreen:
             ),
             "above",
         )  # fmt: skip
-        plot.y_range.renderers = drawn
+        plot.y_range.renderers = [*bands, *lines]
         plot.title.text_font_size = "12px"
         return plot
 
@@ -164,7 +177,8 @@ class ComponentScreen:
             Span(dimension="height", line_color=CURSOR, line_width=1.4, location=1, name=f"{names[0]}_chosen")
         )
         plot.xaxis.ticker.min_interval = 1
-        plot.yaxis.ticker.desired_num_ticks = 3
+        if len(names) > 1:  # a ratio from 1 up, seldom over more than two decades
+            plot.yaxis.ticker, plot.yaxis.formatter = FixedTicker(ticks=RATIOS), BasicTickFormatter(precision=0)
         return plot
 
     def make_documents(self) -> None:

@@ -63,6 +63,7 @@ class XANESControls:
             description="against", layout=place("240px"), style={"description_width": "50px"},
             tooltip="What the edge energies are drawn against",
         )  # fmt: skip
+        self.hint = w.Label("apply the settings to the series first")
 
     def _build_edge(self) -> None:
         self.e0 = self._number("74px", "Edge energy of all frames; drag the red line too", 0.1)
@@ -81,7 +82,7 @@ class XANESControls:
         self.rbkg = self._number("48px", "R below which χ(R) is background, Å", 0.1)
         self.kweight = w.BoundedIntText(min=0, max=MOST_KWEIGHT, layout=place("42px"), tooltip="Power of k")
         self.kmin = self._number("48px", "Start of the transform, Å⁻¹; drag the window in χ(k) too", 0.5)
-        self.kmax = self._number("52px", "End of the transform, Å⁻¹; 0: where the data end", 0.5)
+        self.kmax = self._number("68px", "End of the transform, Å⁻¹; 0: where the data end", 0.5)
 
     def _number(self, width: str, told: str, step: float) -> w.FloatText:
         return w.FloatText(step=step, layout=place(width), continuous_update=False, tooltip=told)
@@ -146,6 +147,7 @@ class XANESControls:
         with self.following():
             self.slider.value, self.curve.value, self.against.value = state.frame, state.curve, state.against
             self.curve.disabled = not can_map
+            self.hint.layout.visibility = "hidden" if can_map else "visible"
             self.difference.value = state.reference is not None
             if state.reference is not None:
                 self.reference.value = state.reference

@@ -225,7 +225,6 @@ class XANESScreen:
         if table is not None:
             fill_trend(self.trend, self.trend_sources, table, "e0", state.against)
             return
-        self.trend.xaxis.axis_label = "apply the settings to the series first"
         self.trend.right[0].visible = False
         for source in self.trend_sources.values():
             source.data = {column: [] for column in source.data}

@@ -104,7 +104,9 @@ class XANESWorkbench:
         self.screen.make_documents()
         self.view, self.trend_view = FigureView(self.screen.root), FigureView(self.screen.trend)
         self.views = [self.view, self.trend_view]
-        self.marking = XANESMarking(self._change, w.VBox([self.controls.against, self.trend_view]))
+        self.marking = XANESMarking(
+            self._change, w.VBox([w.HBox([self.controls.against, self.controls.hint]), self.trend_view])
+        )
         self.marking.after = self.screen.show_marks
         self.marking.widget.observe(lambda _change: self._refresh_code(), "selected_index")
         self.widget = self._compose()

@@ -12,7 +12,7 @@ class Noise(NamedTuple):
 
     scores: np.ndarray  # (k, k)
     loadings: np.ndarray  # (k, k)
-    frames: np.ndarray  # (frame,): noise of a frame beside the mean noise
+    frames: np.ndarray  # (frame,): noise of a frame beside the mean noise, at least 1
     axis: np.ndarray  # (axis,)
 
     def concentration(self, inverses: np.ndarray) -> np.ndarray:
@@ -54,4 +54,6 @@ def bootstrap(
         of_scores += in_scores.T @ in_scores / frames
         of_loadings += in_loadings @ in_loadings.T / points
     mean = float(np.sqrt((rest**2).mean())) or 1.0
-    return Noise(of_scores / replicates, of_loadings / replicates, by_frame / mean, by_axis / mean)
+    # A frame that looks quieter than most may do so by chance: none is taken for quieter than the mean.
+    by_frame, by_axis = np.maximum(by_frame / mean, 1.0), np.maximum(by_axis / mean, 1.0)
+    return Noise(of_scores / replicates, of_loadings / replicates, by_frame, by_axis)

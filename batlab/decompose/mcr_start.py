@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from batlab.decompose import augment
+from batlab.decompose._efa import efa
+from batlab.decompose._simplisma import simplisma
 from batlab.decompose.augment import Whole
 from batlab.decompose.constraints import Rules
 from batlab.errors import choose
@@ -31,13 +34,14 @@ def first_spectra(whole: Whole, init: Any, k: int, kept: Rules) -> np.ndarray:
 
 def _start_by_name(whole: Whole, init: str, k: int, kept: Rules) -> np.ndarray:
     values = whole.values
+    series = xr.DataArray(values, dims=("frame", "energy"))
     if init == "pca":
         return values[dissimilar(values, k)]
     if init == "efa":
-        shares = evolving(values, k)
+        shares = efa(series, k)["concentration"].values
         total = 1.0 if kept.total is None else kept.total[:, None]
         return kept.spectra(values, shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-300) * total)
-    return values[pure_frames(values, k)]
+    return simplisma(series, k, pure="frame")["spectra"].values
 
 
 def _matched(spectra: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -66,38 +70,3 @@ def dissimilar(values: np.ndarray, k: int) -> np.ndarray:
         along = rest[chosen[-1]] / np.linalg.norm(rest[chosen[-1]])
         rest = rest - np.outer(rest @ along, along)
     return np.sort(chosen)
-
-
-def pure_frames(values: np.ndarray, k: int, offset: float = 0.05) -> np.ndarray:
-    """Return the k purest frames: those that vary most along the axis for their mean, each unlike those before it.
-
-    SIMPLISMA with frames and axis exchanged, which gives spectra to start from. Windig and Guilment, Anal. Chem. 63,
-    1425 (1991), doi:10.1021/ac00014a016.
-    """
-    mean, spread = np.abs(values.mean(axis=1)), values.std(axis=1)
-    purity = spread / (mean + offset * mean.max())
-    length = np.sqrt(mean**2 + (spread + offset * spread.max()) ** 2)
-    unit = values / (length * np.sqrt(values.shape[1]))[:, None]
-    weight = (mean**2 + spread**2) / length**2
-    chosen: list[int] = []
-    for _ in range(k):
-        score = purity * weight
-        score[chosen] = -np.inf
-        chosen.append(int(np.argmax(score)))
-        basis, _ = np.linalg.qr(unit[chosen].T)
-        weight = np.einsum("jx,jx->j", unit, unit) - np.einsum("jk,jk->j", unit @ basis, unit @ basis)
-    return np.array(chosen)
-
-
-def evolving(values: np.ndarray, k: int) -> np.ndarray:
-    """Return concentrations (frame, component) from evolving factors: the first that comes is the first that goes.
-
-    Maeder, Anal. Chem. 59, 527 (1987), doi:10.1021/ac00130a035.
-    """
-    scores = augment.principal(values, k + 1)[0]
-    steps = range(1, len(scores) + 1)
-    forward, backward = (
-        np.array([np.pad(np.linalg.svd(part[:step], compute_uv=False), (0, k + 1))[:k] for step in steps])
-        for part in (scores, scores[::-1])
-    )
-    return np.minimum(forward, backward[::-1][:, ::-1])

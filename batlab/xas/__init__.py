@@ -28,6 +28,7 @@ _HOMES: dict[str, str] = {
     "over_absorption": "self_absorption",
     "white_line": "first_maximum",
     "mback": "matched_background",
+    "pre_edge_peaks": "pre_edge_fit",
     "valence": "calibration_line",
     "calibrate_pixels": "dispersive",
     "pixels_to_energy": "dispersive",

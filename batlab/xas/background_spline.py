@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.interpolate import BSpline, make_interp_spline
@@ -47,6 +48,7 @@ class Spline:
         return len(self.solve)
 
 
+@lru_cache(maxsize=8)
 def spline_of(settings: Settings) -> Spline:
     """Return the solution of the linear problem; it does not depend on the energies of the data, nor on E0.
 

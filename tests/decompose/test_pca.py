@@ -135,7 +135,8 @@ def test_a_table_is_not_copied_where_it_need_not_be():
 def test_two_components_explain_the_centred_nickel_series():
     from batlab import datasets, io
 
-    series = io.open(datasets.path("lno_rock") / "XAS_normalized" / "*.txt", timezone="Europe/Paris")
+    files = sorted((datasets.path("lno_rock") / "XAS_normalized").glob("*.txt"))[::12]
+    series = io.open(files, timezone="Europe/Paris")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = check(pca(series, 2, of="mu"))

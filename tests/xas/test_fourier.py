@@ -148,6 +148,8 @@ def test_uneven_grids_give_the_same():
     expected = xas.fourier_transform(table(oscillation()), kmin=3, kmax=14, dk=2)
     uneven = check(xas.fourier_transform(table(np.tile(oscillation(k), (3, 1)), k), kmin=3, kmax=14, dk=2))
     np.testing.assert_allclose(whole(uneven)[1], whole(expected), atol=2e-2 * float(expected.chi_r_mag.max()))
+    many = xas.fourier_transform(table(np.tile(oscillation(k), (40, 1)), k), kmin=3, kmax=14, dk=2)
+    np.testing.assert_allclose(whole(many)[39], whole(uneven)[1], atol=1e-12)
     lazy = xas.fourier_transform(table(np.tile(oscillation(k), (3, 1)), k).chunk(frame=2), kmin=3, kmax=14, dk=2)
     np.testing.assert_array_equal(lazy.chi_r_mag, uneven.chi_r_mag)
     with pytest.raises(ValueError, match="even grid"):
@@ -240,3 +242,11 @@ def test_other_tables_are_refused():
         xas.fourier_transform(spectrum, rmax=6)
     with pytest.raises(ValueError, match="coordinate 'k'"):
         xas.back_transform(spectrum.drop_vars(["k", "chi", "window"]))
+
+
+def test_few_spectra_and_many_are_treated_alike():
+    chi = np.random.default_rng(0).normal(size=(40, 341))
+    chi[35, 100] = np.nan
+    many, few = xas.fourier_transform(table(chi)), xas.fourier_transform(table(chi[30:]))
+    np.testing.assert_allclose(whole(many)[30:], whole(few), atol=1e-9)
+    assert np.isnan(few.chi_r_mag[5].values).all()
