@@ -25,6 +25,13 @@ TEXTS = {
     "splitting": "bench_splitting.py",
     "rings": "bench_rings.py",
     "peaks": "bench_peaks.py",
+    "xas": "bench_xas.py",
+    "edge": "bench_edge.py",
+    "sine": "bench_sine.py",
+    "spline": "bench_spline.py",
+    "nnls": "bench_nnls.py",
+    "lcf": "bench_lcf.py",
+    "mcr": "bench_mcr.py",
 }
 TITLES = {
     "azimuthal": "Binning frames in memory",
@@ -33,6 +40,13 @@ TITLES = {
     "splitting": "Sharing pixels out over bins: building the plan [s]",
     "rings": "Outliers and scatter within rings",
     "peaks": "Peak fits",
+    "xas": "Series of absorption spectra (beside larch where BATLAB_ORACLES names its Python)",
+    "edge": "Edges and their step, spectrum by spectrum",
+    "sine": "Sine and cosine transforms",
+    "spline": "Backgrounds of absorption spectra",
+    "nnls": "Bounded least squares",
+    "lcf": "Linear combination fits (beside larch)",
+    "mcr": "Resolution into components (beside pyMCR)",
 }
 INTRODUCTION = """# Benchmarks
 

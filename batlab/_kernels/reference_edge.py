@@ -14,8 +14,8 @@ def steepest(
 
     Central differences are looked at first as they are, then within 75 points about the steepest of them smoothed by a
     Lorentzian of half width (spacing + E/25000) / 2, both kept within 0.01 and 1 eV. A point counts if its neighbours
-    lie above 0.6 of the range too; where none does, above half of the highest such flank there is. The top of the parabola through the best and
-    its neighbours is the edge.
+    lie above 0.6 of the range too; where none does, above half of the highest such flank there is. The top of the
+    parabola through the best and its neighbours is the edge.
 
     Parameters
     ----------

@@ -203,7 +203,7 @@ def _in_order(x: np.ndarray, table: Table, sort: bool) -> tuple[np.ndarray, np.n
         if not sort:
             raise ReadError(
                 f"{table.name}: row {row + 2} (from line {table.line}) goes back from {x[row]:g} to {x[row + 1]:g}; a "
-                "scan must increase: split it if it goes to and fro, or pass sort=True to sort its points"
+                "scan must increase: split it where it turns, or pass sort=True to sort its points"
             )
         order = np.argsort(x, kind="stable")
         x, values, told = x[order], values[order], {"sorted_points": int((np.diff(x) < 0).sum())}

@@ -92,7 +92,7 @@ def normalize(
 
     References
     ----------
-    M. Newville, J. Phys. Conf. Ser. 430, 012007 (2013), doi:10.1088/1742-6596/430/1/012007;
+    M. Newville, J. Phys.: Conf. Series 430, 012007 (2013), doi:10.1088/1742-6596/430/1/012007;
     B. Ravel, M. Newville, J. Synchrotron Rad. 12, 537 (2005), doi:10.1107/S0909049505012719
 
     Examples
