@@ -157,7 +157,7 @@ def test_json_flavour(tmp_path):
 
 def test_double_quotes_are_text_and_nothing_is_filled_in(tmp_path):
     text = perl(record(args=r"""'label',"th\x{e9} \"$ENV{HOME}\" @ARGV \n`id`" """))
-    assert str(io.open(project(tmp_path, text)).label.values) == 'café "$ENV{HOME}" @ARGV \n`id`'
+    assert str(io.open(project(tmp_path, text)).label.values) == 'thé "$ENV{HOME}" @ARGV \n`id`'
 
 
 def test_groups_are_chosen(tmp_path):
