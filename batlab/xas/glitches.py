@@ -198,8 +198,9 @@ def _warn_of_many(bad: np.ndarray, known: np.ndarray) -> None:
     share = bad.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     if (share > 0.03).any():
         warnings.warn(
-            f"{FUNCTION}: up to {100 * share.max():.1f} % of the points of a frame (first {int((share > 0.03).argmax())})"
-            " were taken for glitches; raise threshold, or name them with at= or ranges=",
+            f"{FUNCTION}: up to {100 * share.max():.1f} % of the points of a frame (first "
+            f"{int((share > 0.03).argmax())}) were taken for glitches; raise threshold, or name them with at= or "
+            "ranges=",
             UserWarning,
             stacklevel=3,
         )
