@@ -63,7 +63,7 @@ class XANESControls:
             description="against", layout=place("240px"), style={"description_width": "50px"},
             tooltip="What the edge energies are drawn against",
         )  # fmt: skip
-        self.hint = w.Label("apply the settings to the series first")
+        self.hint = w.Label("apply to the series first")
 
     def _build_edge(self) -> None:
         self.e0 = self._number("74px", "Edge energy of all frames; drag the red line too", 0.1)

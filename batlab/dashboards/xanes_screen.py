@@ -50,6 +50,7 @@ from batlab.figures.track import TRACK_COLUMNS, add_hover, draw_track, hover_tip
 
 LEFT, RIGHT = 66, 66
 PANELS = ("e0", "voltage")
+DRAGGED = ("pre_window", "post_window", "k_window", "e0_line")
 
 
 class XANESScreen:
@@ -78,12 +79,13 @@ class XANESScreen:
         self.trend.name = "trend"
         self.trend_sources = draw_trend(self.trend)
         self.request = ColumnDataSource(data={"frame": [state.frame], "frames": [[]]}, name="request")
+        self.hands = {name: ColumnDataSource(data={"ends": []}, name=f"{name}_hand") for name in DRAGGED}
         left = column(self.raw, row(self.heat, *self.panels, spacing=0), spacing=0)
         pairs = list(self.curves.values())
         right = column(row(*pairs[:2], spacing=0), row(*pairs[2:], spacing=0), spacing=0)
         self.root = row(left, right, spacing=0, name="explorer")
         # A model belongs to a document, and so speaks to Python, only when a root refers to it.
-        self.root.tags = [self.request]
+        self.root.tags = [self.request, *self.hands.values()]
 
     def _curve(self, curve: str, size: tuple[int, int], margins: tuple[int, int, int, int] = (8, 16, 42, 58)) -> figure:
         plot = blank(size, AXES[CURVES[curve].axis], "", margins=margins, y_range=DataRange1d(), name=curve)
@@ -139,11 +141,14 @@ class XANESScreen:
 
     def make_documents(self) -> None:
         """Put the figures into documents; Bokeh forgets callbacks that are added afterwards."""
-        code = Path(__file__).with_name("keys.js").read_text(encoding="utf-8")
+        keys, drag = (
+            Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("keys.js", "xanes_drag.js")
+        )
         models = {"root": self.root, "request": self.request, "cursor": self.part("map_cursor")}
+        dragged = {"parts": [self.part(name) for name in DRAGGED], "hands": list(self.hands.values())}
         document = Document()
         document.add_root(self.root)
-        document.js_on_event(DocumentReady, CustomJS(args=models, code=code))
+        document.js_on_event(DocumentReady, CustomJS(args=models, code=keys), CustomJS(args=dragged, code=drag))
         Document().add_root(self.trend)
 
     def part(self, name: str) -> Any:

@@ -94,7 +94,6 @@ class XANESWorkbench:
         self._given: dict[str, Any] = {"series": series, "store": self.store}
         self._dirty: set[str] = set()
         self._depth = 0
-        self._is_drawing = False  # Bokeh tells of changes made here too; only those of a hand change the state
         self._applied: Applied | None = None
         self._shown = Done(None)
         self.state = data.first_state()
@@ -155,10 +154,8 @@ class XANESWorkbench:
             plot.on_event(Tap, lambda event: self._change(frame=round(event.y)))
         screen.trend.on_event(Tap, self._go_to_point)
         screen.request.on_change("data", lambda _name, _old, new: self._change(frame=new["frame"][0]))
-        for name in ("pre_window", "post_window", "k_window"):
-            for side in ("left", "right"):
-                screen.part(name).on_change(side, lambda _attr, _old, _new, name=name: self._drag_window(name))
-        screen.part("e0_line").on_change("location", lambda _attr, _old, new: self._drag_e0(new))
+        for name, hand in screen.hands.items():
+            hand.on_change("data", lambda _attr, _old, new, name=name: self._drag(name, list(new["ends"])))
         self.controls.apply.on_click(lambda _button: self._apply_and_tell())
 
     def _fill(self, data: Spectra) -> None:
@@ -243,11 +240,7 @@ class XANESWorkbench:
         dirty, self._dirty = self._dirty, set()
         if not dirty:
             return
-        self._is_drawing = True
-        try:
-            self._draw(dirty)
-        finally:
-            self._is_drawing = False
+        self._draw(dirty)
         self._follow()
 
     def _draw(self, dirty: set[str]) -> None:
@@ -327,31 +320,20 @@ class XANESWorkbench:
         if self.marking.is_code_open:
             self.marking.script.value = self.code()
 
-    def _drag_window(self, name: str) -> None:
-        """Take a window that was dragged, relative to E0 and to a tenth of an eV (a hundredth of 1/angstrom)."""
-        box = self.screen.part(name)
-        left, right = box.left, box.right
-        if self._is_drawing:
+    def _drag(self, name: str, ends: list[float]) -> None:
+        """Take where a hand has put something: energies to a tenth of an eV from E0, k and E0 to a hundredth."""
+        if not ends or not all(isinstance(end, (int, float)) and np.isfinite(end) for end in ends):
             return
-        if not all(isinstance(end, (int, float)) and np.isfinite(end) for end in (left, right)) or not left < right:
-            return  # its other end is on the way
-        if name == "k_window":
-            kmin, kmax = max(0.0, round(left, 2)), round(right, 2)
-            self._change(kmin=kmin, kmax=kmax)
-            return
-        e0 = self._edge()
-        ends = round(left - e0, 1), round(right - e0, 1)
-        if ends[0] < ends[1]:
-            self._change(**{name.removesuffix("_window"): ends})
-
-    def _drag_e0(self, location: Any) -> None:
-        """Take E0 where it was dragged, for all frames; the windows go with it."""
-        if isinstance(location, (int, float)) and not self._is_drawing:
-            inside = float(np.clip(location, *self.data.whole[1]))
-            try:
-                self._change(e0=round(inside, 2))
-            except TraitError as error:
-                self.controls.say([(str(error), BAD)])
+        try:
+            if name == "e0_line":  # of all frames; the windows go with it
+                self._change(e0=round(float(np.clip(ends[0], *self.data.whole[1])), 2))
+            elif name == "k_window":
+                self._change(kmin=max(0.0, round(min(ends), 2)), kmax=round(max(ends), 2))
+            else:
+                e0 = self._edge()
+                self._change(**{name.removesuffix("_window"): tuple(round(end - e0, 1) for end in sorted(ends))})
+        except TraitError as error:
+            self.controls.say([(str(error), BAD)])
 
     def _select(self, event: Any) -> None:
         """Take the box that was drawn: whole frames, and the energies as drawn, both within the data."""

@@ -10,9 +10,10 @@ import xarray as xr
 from scipy.interpolate import CubicSpline
 
 from batlab.errors import SchemaError, choose
-from batlab.schema import quantity, record
+from batlab.schema import record
 from batlab.xas import edge_matching
 from batlab.xas.edge_matching import Match, drift_of, inflection, steepest
+from batlab.xas.energy_moving import curves_at, grid_moved, interpolated
 from batlab.xas.xanes_series import Spectra, spectra_of
 
 DRIFTS = {"per_frame": None, "constant": 0, "linear": 1, "quadratic": 2}
@@ -72,13 +73,13 @@ def align_energy(
     xarray.Dataset
         Aligned, with ``energy_shift`` and ``energy_shift_sigma`` (frame) [eV]; with a drift model also
         ``energy_shift_measured`` with σ and the attribute ``drift_scatter`` [eV]. The attribute ``energy_alignment``
-        says what was done.
+        says what was done. An ``energy_shift`` that a file brought (what ROCK has applied, what Athena would apply) is
+        kept as ``energy_shift_in_file``.
 
     Raises
     ------
     ValueError
-        If the series was aligned before (here or at the beamline) or normalized; for unknown words; if nothing can
-        be matched.
+        If the series was aligned before or normalized; for unknown words; if nothing can be matched.
     DimensionError, SchemaError
         No ``energy``, or no such reference.
 
@@ -89,6 +90,7 @@ def align_energy(
 
     Examples
     --------
+    >>> from batlab.schema import quantity
     >>> energy = np.arange(8300.0, 8420.0, 0.5)
     >>> foil = [np.arctan((energy - 8333.0 + s) / 1.5) + np.exp(-((energy - 8352 + s) / 8) ** 2) for s in (0, 0.2, 0.4)]
     >>> series = xr.Dataset({name: quantity(("frame", "energy"), np.array(foil), "1", name)
@@ -100,6 +102,8 @@ def align_energy(
     choose("drift", drift, DRIFTS)
     choose("match", match, MATCHES)
     _refuse_done(series)
+    if "energy_shift" in series.variables:
+        series = series.rename(energy_shift="energy_shift_in_file")
     if not (np.isfinite(max_shift) and max_shift > 0):
         raise ValueError(f"max_shift must be positive, in eV, got {max_shift!r}")
     spectra = spectra_of(series, reference, "xas.align_energy", HINT)
@@ -116,7 +120,7 @@ def align_energy(
     shift, sigma, extra, scatter = _modelled(series, spectra, found, DRIFTS[drift], to is None)
     _tell(found, drift, scatter)
     common = spectra.is_single or drift == "constant"
-    result = (_grid_moved(series, float(shift[0])) if common else _interpolated(series, shift)).assign(extra)
+    result = (grid_moved(series, float(shift[0])) if common else interpolated(series, shift)).assign(extra)
     result["energy_shift"] = spectra.per_frame(shift, "eV", "energy added to the scale of each frame")
     result["energy_shift_sigma"] = spectra.per_frame(sigma, "eV", "1 sigma of energy_shift")
     told = "first frame" if to is None else "spectrum" if _is_labelled(to) else f"{float(to):g} eV"
@@ -143,11 +147,6 @@ def _refuse_done(series: xr.Dataset) -> None:
     if "energy_alignment" in series.attrs:
         told = series.attrs["energy_alignment"]
         raise ValueError(f"the series is aligned already ({told}); start from the series as read")
-    if "energy_shift" in series:
-        raise ValueError(
-            "the series is aligned already: it was read with an energy_shift that the beamline has applied; "
-            "to align what that left, drop_vars('energy_shift') first"
-        )
     stale = [name for name in STALE if name in series]
     if stale:
         raise ValueError(f"xas.align_energy comes before normalization, got a series with {', '.join(stale)}")
@@ -222,7 +221,7 @@ def _mean(energy: np.ndarray, rows: np.ndarray, last: Match, template: CubicSpli
     good = np.isfinite(last.shift)
     if good.sum() < 2:
         return template
-    moved = _at(energy, rows[good], last.shift[good])
+    moved = curves_at(energy, rows[good], last.shift[good])
     gap = moved - template(energy) * last.terms[good, 2:]
     gap /= last.terms[good, 2:]
     known = np.isfinite(gap)
@@ -276,51 +275,3 @@ def _tell(found: Found, drift: str, scatter: float) -> None:
             UserWarning,
             stacklevel=3,
         )
-
-
-def _grid_moved(series: xr.Dataset, shift: float) -> xr.Dataset:
-    energy = series["energy"]
-    moved = quantity("energy", energy.values.astype(float) + shift, "eV", energy.attrs.get("long_name", "energy"))
-    return series.assign_coords(energy=moved)
-
-
-def _interpolated(series: xr.Dataset, shift: np.ndarray) -> xr.Dataset:
-    """Return the series with every curve over (frame, energy) shifted, on the points that all frames reach."""
-    energy = np.asarray(series["energy"].values, dtype=float)
-    result = series.copy()
-    delta = xr.DataArray(shift, dims="frame")
-    for name in list(result.data_vars):
-        curves = result[name]
-        if not {"frame", "energy"} <= set(curves.dims) or curves.dtype.kind not in "biuf":
-            continue
-        kind = "mask" if curves.dtype.kind == "b" else "sigma" if str(name).endswith("_sigma") else "value"
-        moved = xr.apply_ufunc(
-            _at, energy, curves, delta, kwargs={"kind": kind}, input_core_dims=[["energy"], ["energy"], []],
-            output_core_dims=[["energy"]], dask="parallelized", output_dtypes=[bool if kind == "mask" else float],
-        )  # fmt: skip
-        result[name] = moved.transpose(*curves.dims).variable.copy()
-        result[name].attrs.update(curves.attrs)
-    known = shift[np.isfinite(shift)]
-    whole = (energy >= energy[0] + known.max()) & (energy <= energy[-1] + known.min())
-    return result.isel(energy=np.flatnonzero(whole))
-
-
-def _at(energy: np.ndarray, rows: np.ndarray, shift: np.ndarray, kind: str = "value") -> np.ndarray:
-    """Return curves (…, point) at `energy` - `shift` (…), cubic through four neighbours; NaN outside the grid."""
-    n, wide = len(energy), np.broadcast_to(np.asarray(shift)[..., None], rows.shape)
-    at = energy - wide
-    start = np.clip(np.searchsorted(energy, np.nan_to_num(at)) - 2, 0, n - 4)
-    knots = [energy[start + i] for i in range(4)]
-    total = np.zeros(rows.shape)
-    for i in range(4):
-        weight = np.ones(rows.shape)
-        for j in range(4):
-            if j != i:
-                weight *= (at - knots[j]) / (knots[i] - knots[j])
-        part = np.take_along_axis(rows, start + i, axis=-1).astype(float)
-        part = np.where(weight == 0.0, 0.0, part)  # a point that does not count may be NaN
-        total += weight**2 * part**2 if kind == "sigma" else np.abs(weight * part) if kind == "mask" else weight * part
-    outside = ~((at >= energy[0]) & (at <= energy[-1]))
-    if kind == "mask":
-        return (total > 0) | outside
-    return np.where(outside, np.nan, np.sqrt(total) if kind == "sigma" else total)

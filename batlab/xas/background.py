@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from batlab import threads
 from batlab.constants import ETOK
 from batlab.errors import choose
 from batlab.schema import quantity, record
@@ -115,7 +116,7 @@ def remove_background(
         rbkg, kweight, kmin, _kmax(rows, energy, edges, kmax), dk, window, kstep, clamp_lo, clamp_hi, int(nclamp)
     )
     _check(settings)
-    background = Background(settings)
+    background = Background(settings, 1 if rows.is_lazy else threads.effective())
     _tell_short(background)
     step = numbers_of(series, "edge_step", rows, NAME)
     result = series.assign_coords(k=quantity("k", background.spline.k, "1/angstrom", "photoelectron wavenumber"))

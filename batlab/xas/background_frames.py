@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 
-from batlab import threads
 from batlab._kernels.spline import cubic_spline
 from batlab.xas.background_spline import Operator, Settings, Spline, photoelectron, spline_of, window_of
 
@@ -18,8 +17,8 @@ AT_ONCE = 512  # frames; what a block takes beside its results stays at some 10 
 class Background:
     """The background for any E0 and grid; keeps the operators that it has made for a grid that frames share."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, n_threads: int = 1) -> None:
+        self.settings, self.n_threads = settings, n_threads
         self.spline: Spline = spline_of(settings)
         self._operators: dict[float, Operator] = {}
 
@@ -76,12 +75,11 @@ class Background:
         nearest = np.where(used, k, np.inf).min(axis=1, initial=np.inf)
         farthest = np.where(used, k, -np.inf).max(axis=1, initial=-np.inf)
         reaching = (nearest < s.kstep) & (farthest > s.kmax - s.kstep / 2)
-        n_threads = threads.effective()
         here = np.where(used & reaching[:, None], mu, np.nan)
-        on_grid = cubic_spline(here, k, spline.k[None], n_threads=n_threads)
+        on_grid = cubic_spline(here, k, spline.k[None], n_threads=self.n_threads)
         chi = on_grid @ spline.left.T
         # The background is smooth on the grid: a spline through it gives it at the energies, to 1e-6 of the step.
-        back = cubic_spline(on_grid - chi, spline.k[None], k, n_threads=n_threads)
+        back = cubic_spline(on_grid - chi, spline.k[None], k, n_threads=self.n_threads)
         return chi, np.where(used, back, mu)
 
     def sigma(self, sigma: np.ndarray, e0: np.ndarray, step: np.ndarray, energy: np.ndarray) -> np.ndarray:

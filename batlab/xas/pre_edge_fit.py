@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -17,13 +16,13 @@ from batlab.curves.noise import Noise
 from batlab.errors import choose
 from batlab.schema import quantity, record
 from batlab.xas.pre_edge_baseline import FORMS, Baseline, baseline_of
+from batlab.xas.pre_edge_errors import Peaks, areas_of, covariance_of, together
 from batlab.xas.xanes_series import Spectra, spectra_of, table_of
 
 FUNCTION = "xas.pre_edge_peaks"
 BELOW, ABOVE = 20.0, 5.0  # eV beside the peaks, for the baseline
 FEWEST = 6  # points beside the peaks, and within
 PARAMETERS = ("position", "height", "fwhm", "eta")
-LN2 = np.log(2.0)
 SIGNIFICANCE = 5.0  # σ by which a peak stands out
 STARTS = ((0.6, 0.0), (1.0, 0.3), (1.6, 0.0))  # widths in units of the typical one, Lorentzian part
 
@@ -94,7 +93,7 @@ def pre_edge_peaks(
     --------
     >>> energy = np.arange(5440.0, 5500.0, 0.3)
     >>> edge = 1 / (1 + ((energy - 5490) / 8) ** 2)
-    >>> mu = edge + 0.6 * np.exp(-4 * LN2 * ((energy - 5469.5) / 2.4) ** 2)
+    >>> mu = edge + 0.6 * np.exp(-2.77 * ((energy - 5469.5) / 2.4) ** 2)
     >>> scan = xr.Dataset({"mu_norm": quantity("energy", mu, "1", "normalized absorption")},
     ...                   {"energy": quantity("energy", energy, "eV", "energy")})
     >>> peaks = pre_edge_peaks(scan, region=(5464, 5474), near=[5469])
@@ -221,64 +220,11 @@ def _fitted(patterns: xr.Dataset, expected: np.ndarray, width: float) -> Peaks:
     return Peaks(np.where(absent[..., None], 0.0, best.values[:, :, :4]), absent, status)
 
 
-class Peaks(NamedTuple):
-    """Of each frame: the parameters of PARAMETERS, 0 where a peak is absent."""
-
-    values: np.ndarray  # (frame, peak, 4)
-    absent: np.ndarray
-    status: np.ndarray
-
-
-class Covariance(NamedTuple):
-    """Of all peaks of a frame, parameters in the order of PARAMETERS, peak by peak."""
-
-    values: np.ndarray  # (frame, peak, 4), 0 where there is no peak
-    matrix: np.ndarray  # (frame, 4 peaks, 4 peaks)
-
-
-def _covariance(energy: np.ndarray, noise: np.ndarray, left: np.ndarray, under: Baseline, peaks: Peaks) -> Covariance:
-    """Return the covariance of the peaks: their own noise, and that of the baseline carried through the fit."""
-    values = peaks.values
-    slopes = _slopes(energy, values)
-    eta = values[:, :, 3]
-    held = peaks.absent[:, :, None] | (np.arange(4) == 3) & ((eta <= 0) | (eta >= 1))[:, :, None]
-    slopes = np.where(held.reshape(len(values), 1, -1), 0.0, slopes)
-    weight = np.where(np.isfinite(left) & (noise > 0), 1.0 / np.where(noise > 0, noise, 1.0) ** 2, 0.0)
-    across = slopes.transpose(0, 2, 1) * weight[:, None, :]
-    own = np.linalg.pinv(across @ slopes, rcond=1e-14, hermitian=True)
-    moved = own @ (across @ np.nan_to_num(under.slopes))
-    spare = (weight > 0).sum(axis=1) - (~held).reshape(len(values), -1).sum(axis=1)
-    gap = np.nan_to_num(left) - _profiles(energy, values)
-    chi2 = (weight * gap**2).sum(axis=1) / np.maximum(spare, 1)
-    chance = 1 + 2 * np.sqrt(2 / np.maximum(spare, 1))  # two σ of χ² above its mean
-    worse = np.where((spare > 0) & (chi2 > chance), chi2, 1.0)
-    matrix = worse[:, None, None] * own + moved @ under.covariance @ moved.transpose(0, 2, 1)
-    return Covariance(values, matrix)
-
-
-def _profiles(energy: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the sum of all pseudo-Voigts (frame, point)."""
-    position, height, fwhm, eta = (values[:, None, :, i] for i in range(4))
-    u = (energy[None, :, None] - position) / np.where(fwhm > 0, fwhm, 1.0)
-    return (height * (eta / (1 + 4 * u**2) + (1 - eta) * np.exp(-4 * LN2 * u**2))).sum(axis=2)
-
-
-def _slopes(energy: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the derivatives of all pseudo-Voigts by their parameters (frame, point, 4 peaks)."""
-    position, height, fwhm, eta = (values[:, None, :, i] for i in range(4))
-    wide = np.where(fwhm > 0, fwhm, 1.0)
-    u = (energy[None, :, None] - position) / wide
-    gauss, lorentz = np.exp(-4 * LN2 * u**2), 1 / (1 + 4 * u**2)
-    by_u = height * (eta * -8 * u * lorentz**2 + (1 - eta) * -8 * LN2 * u * gauss)
-    columns = (-by_u / wide, eta * lorentz + (1 - eta) * gauss, -u * by_u / wide, height * (lorentz - gauss))
-    return np.stack(columns, axis=3).reshape(len(values), len(energy), -1)
-
-
 def _variables(
     cut: Spectra, left: np.ndarray, noise: np.ndarray, under: Baseline, inside: np.ndarray, peaks: Peaks
 ) -> dict[str, xr.Variable]:
     part = Baseline(under.curve[:, inside], under.slopes[:, inside], under.covariance, under.noise)
-    found = _covariance(cut.energy[inside], noise[:, inside], left[:, inside], part, peaks)
+    found = covariance_of(cut.energy[inside], noise[:, inside], left[:, inside], part, peaks)
     absent = peaks.absent
     shape = absent.shape
     data: dict[str, xr.Variable] = {}
@@ -296,11 +242,11 @@ def _variables(
     for i, name in enumerate(PARAMETERS):
         values = np.where(absent, np.nan, found.values[:, :, i])
         put(name, values, np.where(absent, np.nan, spread[:, :, i]), units[i], told[i])
-    area, slopes = _areas(found.values)
+    area, slopes = areas_of(found.values)
     sigma = np.sqrt(np.einsum("fkp,fpq,fkq->fk", slopes, found.matrix, slopes))
     put("area", np.where(absent, np.nan, area), np.where(absent, np.nan, sigma), "eV", "peak area")
     none = absent.all(axis=1)
-    total, centre, sums = _together(found.values[:, :, 0], area, slopes)
+    total, centre, sums = together(found.values[:, :, 0], area, slopes)
     spreads = np.sqrt(np.einsum("fkp,fpq,fkq->fk", sums, found.matrix, sums))
     put("total_area", np.where(none, np.nan, total), np.where(none, np.nan, spreads[:, 0]), "eV", "area of all peaks")
     put(
@@ -313,29 +259,3 @@ def _variables(
     data["baseline"] = cut.curves(under.curve, "1", "baseline under the pre-edge peaks")
     data["pre_edge"] = cut.curves(left, "1", "absorption above the baseline")
     return data
-
-
-def _areas(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the area of each peak and its derivatives by all parameters (frame, peak, 4 peaks)."""
-    _, height, fwhm, eta = (values[:, :, i] for i in range(4))
-    bell, tail = 0.5 * np.sqrt(np.pi / LN2), 0.5 * np.pi
-    factor = eta * tail + (1 - eta) * bell
-    n_frames, n_peaks = height.shape
-    slopes = np.zeros((n_frames, n_peaks, n_peaks, 4))
-    own = np.arange(n_peaks)
-    slopes[:, own, own, 1] = fwhm * factor
-    slopes[:, own, own, 2] = height * factor
-    slopes[:, own, own, 3] = height * fwhm * (tail - bell)
-    return height * fwhm * factor, slopes.reshape(n_frames, n_peaks, -1)
-
-
-def _together(position: np.ndarray, area: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the sum of areas, the centroid, and the derivatives of both (frame, 2, 4 peaks)."""
-    total = area.sum(axis=1)
-    safe = np.where(total != 0, total, np.nan)
-    centre = (area * position).sum(axis=1) / safe
-    by_area = (position - centre[:, None]) / safe[:, None]
-    n_peaks = position.shape[1]
-    by_centre = np.einsum("fk,fkp->fp", np.nan_to_num(by_area), slopes)
-    by_centre[:, 4 * np.arange(n_peaks)] += np.nan_to_num(area / safe[:, None])
-    return total, centre, np.stack([slopes.sum(axis=1), by_centre], axis=1)

@@ -15,6 +15,7 @@ from batlab.xas.shells_transform import Comparison
 TOLERANCE = 1e-10  # of cost, step and gradient
 MOST_CALLS = 200
 SINGULAR = 1e-9  # smallest singular value, of columns of norm 1, that still determines all variables
+UNTOUCHED = 1e-5  # part of a variable in a direction that the data leave open, below which it is determined
 OK, AT_BOUND, NOT_CONVERGED, NO_DATA = range(4)
 
 
@@ -143,21 +144,24 @@ def _least_squares(
 
 
 def _covariance(jacobian: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (JᵀJ)⁻¹ of the free variables and its correlations; NaN for the rest, or where J is singular."""
+    """Return (JᵀJ)⁻¹ of the free variables and its correlations; NaN for the rest and what J leaves open."""
     n = len(free)
     covariance, correlation = np.full((n, n), np.nan), np.full((n, n), np.nan)
     columns = jacobian[:, free]
     norms = np.linalg.norm(columns, axis=0)
-    if not free.any() or not np.isfinite(norms).all() or (norms == 0).any():
+    if not free.any() or not np.isfinite(norms).all():
         return covariance, correlation
-    size, axes = np.linalg.svd(columns / norms, full_matrices=False)[1:]
-    if size[-1] < SINGULAR * size[0] or len(size) < len(norms):
-        return covariance, correlation
-    inverse = (axes.T / size**2) @ axes
+    scale = np.where(norms > 0, norms, 1.0)
+    _, size, axes = np.linalg.svd(columns / scale, full_matrices=len(columns) < len(norms))
+    size = np.pad(size, (0, len(axes) - len(size)))
+    open_axes = size < SINGULAR * size.max()
+    told = ~(np.abs(axes[open_axes]) > UNTOUCHED).any(axis=0)
+    inverse = (axes[~open_axes].T / size[~open_axes] ** 2) @ axes[~open_axes]
     spread = np.sqrt(np.diag(inverse))
-    inside = np.ix_(free, free)
-    covariance[inside] = inverse / np.outer(norms, norms)
-    correlation[inside] = inverse / np.outer(spread, spread)
+    free = np.flatnonzero(free)[told]
+    inside, of_told = np.ix_(free, free), np.ix_(told, told)
+    covariance[inside] = (inverse / np.outer(scale, scale))[of_told]
+    correlation[inside] = (inverse / np.outer(spread, spread))[of_told]
     return covariance, correlation
 
 

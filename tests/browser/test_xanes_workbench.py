@@ -43,10 +43,17 @@ SHOWN = """() => {
           flat: Array.from(model("mu_flat_y").data_source.data.y), title: model("mu").title.text};
 }"""
 
+# What the map's colours mean, and whether the panel of edge energies stands beside it.
+MAP = """() => {
+  const d = Bokeh.documents.filter((one) => one.get_model_by_name("explorer")).at(-1);
+  return `${d.get_model_by_name("map_bar").title} ${d.get_model_by_name("panel_e0").visible}`;
+}"""
+
 
 def _shot(page, name: str) -> None:
     if SHOTS:
         page.wait_for_function(pages.PAINTED, timeout=30_000)
+        page.evaluate("() => document.querySelector('.batlab-explorer').scrollIntoView()")
         page.wait_for_timeout(400)
         page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
 
@@ -120,6 +127,8 @@ def test_lab_drag_windows_apply_step_and_mark(lab, page):
     _until(page, "workbench.result is not None and workbench.is_current")
     page.get_by_text("computed with these settings").wait_for(timeout=30_000)
     _shot(page, "xanes_applied")
+    page.wait_for_function(f"() => ({MAP})() === 'normalised μ true'", timeout=30_000)
+    assert _told(page, "(workbench.state.e0, workbench.state.kmax)") == "(None, None)"
     voltage, edge = eval(_told(page, "(float(workbench.series.voltage[9]), float(workbench.result.e0[9]))"))
     page.mouse.click(*_at(page, "trend", voltage, edge))
     _until(page, "workbench.state.frame in (9, 14)")

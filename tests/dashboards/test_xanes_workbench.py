@@ -50,10 +50,14 @@ def _pixels(workbench):
     return _data(workbench, "map_image")["image"][0]
 
 
-def _patch(workbench, model, attr, new):
-    """Change a model as the browser does when somebody drags it: through the view's message."""
-    content = {"event": "jsevent", "kind": "ModelChanged", "model": {"id": model.id}, "attr": attr, "new": new}
-    workbench.view._sync_model(workbench.view, content, [])
+def _drag(workbench, name, *ends):
+    """Drag something as the browser does: it moves, and a source tells where a hand has put it."""
+    part, hand = workbench.screen.part(name), workbench.screen.hands[name]
+    sides = ("location",) if len(ends) == 1 else ("left", "right")
+    changes = [(part, side, end) for side, end in zip(sides, ends, strict=True)]
+    for model, attr, new in [*changes, (hand, "data", {"type": "map", "entries": [["ends", list(ends)]]})]:
+        content = {"event": "jsevent", "kind": "ModelChanged", "model": {"id": model.id}, "attr": attr, "new": new}
+        workbench.view._sync_model(workbench.view, content, [])
 
 
 def _send(workbench, event, view=None):
@@ -108,31 +112,41 @@ def test_everything_follows_a_window(workbench, series):
 
 def test_windows_and_e0_are_dragged(workbench):
     screen, e0 = workbench.screen, workbench._edge()
-    _patch(workbench, screen.part("post_window"), "left", e0 + 90.02)
-    assert workbench.state.post[0] == 90.0
-    before = workbench.state.pre
     flat = _data(workbench, "mu_flat_y")["y"]
-    _patch(workbench, screen.part("pre_window"), "left", e0 - 10)  # beyond the other end, which is still on its way
-    assert workbench.state.pre == before
-    _patch(workbench, screen.part("pre_window"), "right", e0 - 5)
-    assert workbench.state.pre == (-10, -5)
+    _drag(workbench, "post_window", e0 + 90.02, e0 + 400.0)
+    assert workbench.state.post == (90.0, 400.0)
     assert not np.array_equal(flat, _data(workbench, "mu_flat_y")["y"])
-    assert screen.part("pre_window").left == e0 - 10  # what a hand holds is not pushed back
-    _patch(workbench, screen.part("e0_line"), "location", e0 + 3.004)
+    assert screen.part("post_window").left == e0 + 90.02  # what a hand holds is not pushed by rounding
+    _drag(workbench, "pre_window", e0 - 60, e0 - 90)  # one edge was drawn over the other
+    assert workbench.state.pre == (-90, -60)
+    _drag(workbench, "e0_line", e0 + 3.004)
     assert workbench.state.e0 == round(e0 + 3.004, 2)
     assert screen.part("post_window").left == pytest.approx(workbench.state.e0 + 90, abs=0.06)
     assert not workbench.controls.automatic.value
-    _patch(workbench, screen.part("k_window"), "left", 4.5)
-    assert workbench.state.kmin == 4.5
+    _drag(workbench, "k_window", 4.5, 12.0)
+    assert (workbench.state.kmin, workbench.state.kmax) == (4.5, 12.0)
     assert workbench.spectrum["chi_r_mag"].attrs["kmin"] == 4.5
     workbench.controls.automatic.value = True
     assert workbench.state.e0 is None
 
 
+def test_what_python_moved_and_the_browser_sends_back_changes_nothing(workbench):
+    """The widget echoes every change, late ones too."""
+    workbench.state.e0 = 8340.0
+    workbench.state.e0 = None
+    part = workbench.screen.part("e0_line")
+    content = {"event": "jsevent", "kind": "ModelChanged", "model": {"id": part.id}, "attr": "location", "new": 8340.0}
+    workbench.view._sync_model(workbench.view, content, [])
+    assert workbench.state.e0 is None
+
+
 def test_a_drag_beyond_the_data_stays_within(workbench):
-    _patch(workbench, workbench.screen.part("e0_line"), "location", 1e6)
+    _drag(workbench, "e0_line", 1e6)
     assert workbench.state.e0 == pytest.approx(workbench.data.whole[1][1], abs=0.01)
     assert "not normalised" in workbench.controls.status.value
+    workbench.state.e0 = None
+    _drag(workbench, "k_window", -3.0, -1.0)
+    assert "kmax must be" in workbench.controls.status.value
 
 
 def test_apply_computes_the_series_once_with_these_settings(workbench, series, monkeypatch):
