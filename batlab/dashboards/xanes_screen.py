@@ -103,7 +103,7 @@ class XANESScreen:
 
     def _panel(self, name: str) -> figure:
         """Return an empty panel whose frame axis is the map's."""
-        panel = blank(PANEL_SIZE, "", "", margins=(8, 10, 44, 12), y_range=self.heat.y_range, name=f"panel_{name}")
+        panel = blank(PANEL_SIZE, "", "", margins=(8, 12, 44, 14), y_range=self.heat.y_range, name=f"panel_{name}")
         source = ColumnDataSource(data={column: [] for column in TRACK_COLUMNS}, name=f"panel_data_{name}")
         draw_track(panel, source, upright=True)
         add_hover(panel, name)

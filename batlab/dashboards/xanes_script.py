@@ -10,9 +10,9 @@ from batlab.dashboards.xanes_state import XANESState
 from batlab.dashboards.xanes_steps import Applied, Done, Settings
 
 RAW_SIZE = (500, 200)
-MAP_SIZE = (240, 232)
+MAP_SIZE = (232, 232)
 CURVE_SIZE = (180, 118)
-PANEL_SIZE = (82, MAP_SIZE[1])
+PANEL_SIZE = (80, MAP_SIZE[1])
 TREND_SIZE = (340, 92)
 
 

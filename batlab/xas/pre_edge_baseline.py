@@ -107,36 +107,37 @@ def _refined(x: np.ndarray, rows: np.ndarray, used: np.ndarray, terms: np.ndarra
     """
     y = np.where(used, rows, 0.0)
 
-    def solved(centre: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def solved(centre: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         shape = _tail(x, centre[:, None], width[:, None], form)[0]
         columns = np.stack([np.ones_like(shape), np.broadcast_to(x, shape.shape), shape], axis=2)
         found, inverse = _linear(columns, rows, used)
         gap = np.where(used, y - (columns @ found[..., None])[..., 0], 0.0)
         columns = columns * used[..., None]
-        return found, gap, columns @ (inverse @ columns.transpose(0, 2, 1))
+        return found, gap, columns, inverse @ columns.transpose(0, 2, 1)
 
     def kept(centre: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.clip(centre, top, top + FARTHEST), np.clip(width, NARROWEST, WIDEST)
 
     centre, width = terms[:, 3].copy(), terms[:, 4].copy()
-    linear, gap, onto = solved(centre, width)
+    linear, gap, columns, inverse = solved(centre, width)
     damping, now = np.full(len(rows), 1e-3), (gap**2).sum(axis=1)
     for _ in range(ROUNDS):
         _, by_centre, by_width = _tail(x, centre[:, None], width[:, None], form)
         slopes = linear[:, 2, None, None] * np.stack([by_centre, width[:, None] * by_width], axis=2) * used[..., None]
-        slopes = slopes - onto @ slopes
+        slopes = slopes - columns @ (inverse @ slopes)
         normal = slopes.transpose(0, 2, 1) @ slopes
         diagonal = np.maximum(np.einsum("fpp->fp", normal), 1e-30)
         damped = normal + np.einsum("fp,pq->fpq", damping[:, None] * diagonal, np.eye(2))
         step = np.linalg.solve(damped, slopes.transpose(0, 2, 1) @ gap[..., None])[..., 0]
         trial = kept(centre + step[:, 0], width * np.exp(np.clip(step[:, 1], -1.0, 1.0)))
-        found, left, projector = solved(*trial)
+        found, left, other, projector = solved(*trial)
         then = (left**2).sum(axis=1)
         better = (then < now) & (found[:, 2] > 0)
         settled = (np.abs(now - then) <= TOLERANCE * now) | (damping > 1e6)
         centre, width = np.where(better, trial[0], centre), np.where(better, trial[1], width)
         linear, gap = np.where(better[:, None], found, linear), np.where(better[:, None], left, gap)
-        onto = np.where(better[:, None, None], projector, onto)
+        columns = np.where(better[:, None, None], other, columns)
+        inverse = np.where(better[:, None, None], projector, inverse)
         now, damping = np.where(better, then, now), np.clip(np.where(better, 0.2, 5.0) * damping, 1e-12, 1e12)
         if settled.all():
             break
