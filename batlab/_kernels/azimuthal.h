@@ -15,10 +15,11 @@ static void bin_start(bin_block *b) {
 /* A group of at most eight frames of integers; 0, or -1 where a bin does not exist. */
 static int bin_integers(const bin_task *t, bin_block *b) {
     ptrdiff_t item = pix_item[t->kind.type];
-    int is_used = 0;
+    int is_used = 0, is_plain = t->n_frames == 1 && t->index_size == 2 && !t->mask && !t->kind.has_narrow_overflow;
     bin_start(b);
     for (ptrdiff_t first = 0; first < t->n_pixels && is_used >= 0; first += BIN_BLOCK) {
         ptrdiff_t n = bin_least(BIN_BLOCK, t->n_pixels - first);
+        if (is_plain && (is_used = bin_alone(t, b, first, n)) != 0) continue;
         is_used = bin_load_index(t, first, n, b);
         if (is_used <= 0) continue;
         for (ptrdiff_t f = 0; f < t->n_frames; f++) {

@@ -180,6 +180,44 @@ BATLAB_CLONES static void bin_spread_single_wide(const uint32_t *restrict row, u
     for (ptrdiff_t i = 0; i < n; i++) words[i] = row[i] == 0 ? (uint64_t)1 << BIN_ZERO_WIDE : row[i];
 }
 
+/* A frame alone in one pass, without rows or offsets: 1, or 0 where a count in use is above 255 and nothing was added,
+   or -1 where a bin does not exist. The second loop is scalar: pixels of one bin must wait for each other. */
+#define BIN_ALONE(NAME, TYPE)                                                                                         \
+    BATLAB_CLONES static int bin_see_##NAME(const TYPE *restrict v, const uint16_t *restrict bins, uint32_t spare,    \
+                                            uint32_t *restrict spread, ptrdiff_t n) {                                 \
+        uint32_t seen = 0, highest = 0;                                                                               \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                                           \
+            const uint32_t bin = bins[i], value = (uint32_t)v[i] & -(uint32_t)(bin != spare);                         \
+            highest = bin > highest ? bin : highest;                                                                  \
+            seen |= value;                                                                                            \
+            spread[i] = value | (uint32_t)(value == 0) << BIN_ZERO;                                                   \
+        }                                                                                                             \
+        return highest > spare ? -1 : seen <= 255;                                                                    \
+    }
+BIN_ALONE(1, uint8_t)
+BIN_ALONE(2, uint16_t)
+BIN_ALONE(4, uint32_t)
+
+static int bin_alone(const bin_task *t, bin_block *b, ptrdiff_t first, ptrdiff_t n) {
+    const uint16_t *restrict bins = (const uint16_t *)t->bins + first;
+    const uint32_t spare = (uint32_t)t->n_internal, *restrict spread = b->spread;
+    const ptrdiff_t item = pix_item[t->kind.type];
+    const void *v = (const char *)t->pixels + first * item;
+    uint32_t *restrict words = t->words;
+    int is_done = item == 1   ? bin_see_1((const uint8_t *)v, bins, spare, b->spread, n)
+                  : item == 2 ? bin_see_2((const uint16_t *)v, bins, spare, b->spread, n)
+                              : bin_see_4((const uint32_t *)v, bins, spare, b->spread, n);
+    if (is_done != 1) return is_done;
+    ptrdiff_t i = 0;
+    for (; i + 1 < n; i += 2) {
+        words[BIN_SINGLE * (size_t)bins[i]] += spread[i];
+        words[BIN_SINGLE * (size_t)bins[i + 1] + 1] += spread[i + 1];
+    }
+    if (i < n) words[BIN_SINGLE * (size_t)bins[i]] += spread[i];
+    b->has_words = 1;
+    return 1;
+}
+
 /* Rows of the block, narrow or wide, to the words of their bins. */
 static void bin_add_block(const bin_task *t, bin_block *b, ptrdiff_t n) {
     ptrdiff_t second = (bin_copies(t) - 1) * (t->n_internal + 1) * BIN_GROUP, q, f, i;
