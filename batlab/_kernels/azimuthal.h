@@ -13,7 +13,7 @@ static void bin_start(bin_block *b) {
 }
 
 /* A group of at most eight frames of integers; 0, or -1 where a bin does not exist. */
-static int bin_integers(const bin_task *t, bin_block *b) {
+static int bin_integers(bin_task *t, bin_block *b) {
     ptrdiff_t item = pix_item[t->kind.type];
     int is_used = 0, is_plain = t->n_frames == 1 && t->index_size == 2 && !t->mask && !t->kind.has_narrow_overflow;
     bin_start(b);
@@ -24,9 +24,9 @@ static int bin_integers(const bin_task *t, bin_block *b) {
         if (is_used <= 0) continue;
         for (ptrdiff_t f = 0; f < t->n_frames; f++) {
             const char *v = (const char *)t->pixels + (f * t->n_pixels + first) * item;
-            pix_prefetch(v + n * item, bin_least(BIN_BLOCK, t->n_pixels - first - n) * item);
             bin_load_row(t, b, f, first, n, v);
         }
+        t->later = (const char *)t->pixels + (first + n) * item;
         bin_add_block(t, b, (n + BIN_GROUP - 1) & ~(ptrdiff_t)(BIN_GROUP - 1));
     }
     bin_flush(t, b);
@@ -100,6 +100,7 @@ static inline ptrdiff_t bin_words(const bin_task *t) { return bin_copies(t) * (t
 static bin_task bin_part(const bin_task *t, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t thread) {
     bin_task part = *t;
     part.n_frames = stop - start;
+    part.later = NULL;
     if (t->pixels) part.pixels = (const char *)t->pixels + start * t->n_pixels * pix_item[t->kind.type];
     if (t->mask) part.mask = t->mask + start * t->n_pixels;
     part.signal += start * t->n_bins;

@@ -22,6 +22,7 @@ typedef struct {
     ptrdiff_t n_frames, n_pixels, n_internal, n_bins, n_weights;
     pix_kind kind;
     const void *pixels;   /* (frame, pixel) */
+    const char *later;    /* the next block of the first frame, or NULL */
     const uint8_t *mask;  /* (frame, pixel) or NULL */
     const void *bins;     /* (pixel,) of index_size bytes */
     ptrdiff_t index_size;
@@ -73,8 +74,7 @@ BIN_INDEX(bin_index_4, uint32_t)
 
 static int bin_load_index(const bin_task *t, ptrdiff_t first, ptrdiff_t n, bin_block *b) {
     uint32_t spare = (uint32_t)t->n_internal;
-    ptrdiff_t item = pix_item[t->kind.type], end = t->n_pixels - first - n;
-    pix_prefetch((const char *)t->bins + (first + n) * t->index_size, (end < n ? end : n) * t->index_size);
+    const ptrdiff_t item = pix_item[t->kind.type];
     b->scale = t->n_frames == 1 && t->kind.type < PIX_F4 ? BIN_SINGLE : BIN_GROUP;
     if (t->index_size == 2) return bin_index_2((const uint16_t *)t->bins + first, n, spare, b, item, b->scale);
     return bin_index_4((const uint32_t *)t->bins + first, n, spare, b, item, b->scale);
@@ -154,13 +154,19 @@ BATLAB_CLONES static void bin_spread_wide(const uint32_t (*restrict rows)[BIN_BL
         }
 }
 
-/* n is a multiple of eight; odd pixels go to the second copy of the words, where there is one. */
+/* n is a multiple of eight; odd pixels go to the second copy of the words, where there is one. `start` is where they
+   stand in their block. */
 #define BIN_ADD(NAME, TYPE, VECTOR)                                                                                   \
-    BATLAB_CLONES static void NAME(const TYPE *restrict spread, const uint32_t *restrict offset, TYPE *restrict words, \
-                                   ptrdiff_t second, ptrdiff_t n) {                                                   \
-        for (ptrdiff_t i = 0; i < n; i += 2) {                                                                        \
-            *(VECTOR *)(words + offset[i]) += *(const VECTOR *)(spread + BIN_GROUP * i);                              \
-            *(VECTOR *)(words + second + offset[i + 1]) += *(const VECTOR *)(spread + BIN_GROUP * (i + 1));           \
+    BATLAB_CLONES static void NAME(const bin_task *t, const TYPE *restrict spread, const uint32_t *restrict offset,   \
+                                   TYPE *restrict words, ptrdiff_t second, ptrdiff_t start, ptrdiff_t n) {            \
+        const ptrdiff_t item = pix_item[t->kind.type], frame = t->n_pixels * item;                                    \
+        for (ptrdiff_t q = 0; q < n; q += PIX_ASKED) {                                                                \
+            const ptrdiff_t stop = n - q < PIX_ASKED ? n : q + PIX_ASKED;                                             \
+            pix_ask(t->later, t->n_frames, frame, item, start + q);                                                   \
+            for (ptrdiff_t i = q; i < stop; i += 2) {                                                                 \
+                *(VECTOR *)(words + offset[i]) += *(const VECTOR *)(spread + BIN_GROUP * i);                          \
+                *(VECTOR *)(words + second + offset[i + 1]) += *(const VECTOR *)(spread + BIN_GROUP * (i + 1));       \
+            }                                                                                                         \
         }                                                                                                             \
     }
 BIN_ADD(bin_add_words, uint32_t, bin_vector)
@@ -208,12 +214,16 @@ static int bin_alone(const bin_task *t, bin_block *b, ptrdiff_t first, ptrdiff_t
                   : item == 2 ? bin_see_2((const uint16_t *)v, bins, spare, b->spread, n)
                               : bin_see_4((const uint32_t *)v, bins, spare, b->spread, n);
     if (is_done != 1) return is_done;
-    ptrdiff_t i = 0;
-    for (; i + 1 < n; i += 2) {
-        words[BIN_SINGLE * (size_t)bins[i]] += spread[i];
-        words[BIN_SINGLE * (size_t)bins[i + 1] + 1] += spread[i + 1];
+    ptrdiff_t q = 0, i;
+    for (; q + PIX_ASKED <= n; q += PIX_ASKED) {
+        PIX_ASK((const char *)v + (n + q) * item);
+        PIX_ASK(bins + n + q);
+        for (i = q; i < q + PIX_ASKED; i += 2) {
+            words[BIN_SINGLE * (size_t)bins[i]] += spread[i];
+            words[BIN_SINGLE * (size_t)bins[i + 1] + 1] += spread[i + 1];
+        }
     }
-    if (i < n) words[BIN_SINGLE * (size_t)bins[i]] += spread[i];
+    for (i = q; i < n; i++) words[BIN_SINGLE * (size_t)bins[i]] += spread[i];
     b->has_words = 1;
     return 1;
 }
@@ -233,7 +243,7 @@ static void bin_add_block(const bin_task *t, bin_block *b, ptrdiff_t n) {
         for (q = 0; q < n; q += BIN_TILE) {
             ptrdiff_t m = n - q < BIN_TILE ? n - q : BIN_TILE;
             bin_spread(b->mixed + BIN_GROUP * q, b->spread, BIN_GROUP * m);
-            bin_add_words(b->spread, b->offset + q, t->words, second, m);
+            bin_add_words(t, b->spread, b->offset + q, t->words, second, q, m);
         }
     } else {
         for (f = 0; f < t->n_frames; f++)
@@ -246,7 +256,7 @@ static void bin_add_block(const bin_task *t, bin_block *b, ptrdiff_t n) {
             for (q = 0; q < n; q += BIN_TILE) {
                 ptrdiff_t m = n - q < BIN_TILE ? n - q : BIN_TILE;
                 bin_spread_wide((const uint32_t(*)[BIN_BLOCK])b->wide, b->wide_spread, q, m);
-                bin_add_wide_words(b->wide_spread, b->offset + q, t->wide_words, second, m);
+                bin_add_wide_words(t, b->wide_spread, b->offset + q, t->wide_words, second, q, m);
             }
     }
 }

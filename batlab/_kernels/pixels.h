@@ -168,11 +168,20 @@ BATLAB_CLONES static void pix_mix(const uint8_t (*restrict rows)[PIX_BLOCK], ptr
         for (int k = 0; k < 8; k++) mixed[8 * i + k] = rows[k][first + i];
 }
 
-static inline void pix_prefetch(const char *p, ptrdiff_t size) {
+/* Lines of memory are asked for long before they are needed, a few at a time between other work: many at once would
+   have to wait for each other. gcc does not inline into a clone by itself, and a call costs more than what it does. */
 #if defined(__GNUC__) || defined(__clang__)
-    for (ptrdiff_t i = 0; i < size; i += 64) __builtin_prefetch(p + i, 0, 2);
+#define PIX_ASK(p) __builtin_prefetch((p), 0, 2)
+#define PIX_INLINE static inline __attribute__((always_inline))
 #else
-    (void)p, (void)size;
+#define PIX_ASK(p) (void)(p)
+#define PIX_INLINE static inline
 #endif
+#define PIX_ASKED 16 /* pixels that are asked for at a time: a line of 32-bit counts */
+
+/* Pixel `i` and its line of every frame; `later` is where the next block of the first frame starts, or NULL. */
+PIX_INLINE void pix_ask(const char *later, ptrdiff_t n_frames, ptrdiff_t frame, ptrdiff_t item, ptrdiff_t i) {
+    if (later)
+        for (ptrdiff_t f = 0; f < n_frames; f++) PIX_ASK(later + f * frame + i * item);
 }
 #endif

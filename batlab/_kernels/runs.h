@@ -16,6 +16,7 @@ typedef struct {
     ptrdiff_t n_frames, n_pixels, n_bins, n_weights;
     pix_kind kind;
     const void *pixels;
+    const char *later; /* the next block of the first frame, or NULL */
     const uint8_t *mask; /* (frame, pixel) or NULL */
     const uint32_t *first;
     const uint16_t *pixel, *length;
@@ -38,7 +39,8 @@ typedef struct {
 } run_block;
 
 typedef double run_vector __attribute__((vector_size(64), aligned(8), may_alias));
-typedef int64_t run_words __attribute__((vector_size(64), aligned(8), may_alias));
+typedef double run_half __attribute__((vector_size(32), aligned(8), may_alias));
+typedef int64_t run_words __attribute__((vector_size(32), aligned(8), may_alias));
 typedef double run_pair __attribute__((vector_size(16), aligned(8), may_alias));
 
 /* Doubles of one copy of the sums: three bins more than there are: absent ones are written with 0. */
@@ -125,6 +127,17 @@ BATLAB_CLONES static void run_mix(const double (*restrict rows)[PIX_BLOCK], ptrd
         for (int k = 0; k < RUN_GROUP; k++) mixed[RUN_GROUP * i + k] = rows[k][first + i];
 }
 
+/* Asks for what is needed a block from here: runs, their weights, and the pixels of every frame. */
+PIX_INLINE void run_ask(const run_task *t, const uint32_t *first, const uint16_t *pixel, const uint16_t *length,
+                        const float *weight) {
+    const ptrdiff_t item = pix_item[t->kind.type];
+    PIX_ASK(first + PIX_BLOCK);
+    PIX_ASK(pixel + PIX_BLOCK);
+    PIX_ASK(length + PIX_BLOCK);
+    for (int k = 0; k < 3; k++) PIX_ASK(weight + 5 * PIX_BLOCK / 2 + k * PIX_ASKED); /* two to three a run */
+    pix_ask(t->later, t->n_frames, t->n_pixels * item, item, *pixel);
+}
+
 /* Runs from `r` on, of pixels below `end`; `least` is the number of bins that every run is taken to have: absent ones
    get a weight of 0, which changes no sum and costs less than a branch that cannot be foreseen. Returns the next
    run. */
@@ -145,6 +158,7 @@ BATLAB_CLONES static void run_mix(const double (*restrict rows)[PIX_BLOCK], ptrd
             double *at = sums + (ptrdiff_t)firsts[r] * 2 * LANES;                                                     \
             ptrdiff_t e = 0;                                                                                          \
             BOTH                                                                                                      \
+            if (LANES > 1 && r % PIX_ASKED == 0) run_ask(t, firsts + r, pixels + r, lengths + r, weight);             \
             if (next <= last) {                                                                                       \
                 const double *is_there = present[length < 3 ? length : 3];                                            \
                 for (; e < LEAST; e++) {                                                                              \
@@ -167,11 +181,17 @@ BATLAB_CLONES static void run_mix(const double (*restrict rows)[PIX_BLOCK], ptrd
 #define RUN_ADD_GROUP                                                                                                 \
     *(run_vector *)(at + 2 * RUN_GROUP * e) += w * counts;                                                            \
     *(run_vector *)(at + 2 * RUN_GROUP * e + RUN_GROUP) += (w * w) * squares;
-/* Counts of a narrow block: max(counts, 1) is made here, which is cheaper than to write and read it. */
+/* Counts of a narrow block: max(counts, 1) is made here, which is cheaper than to write and read it. In halves: gcc
+   compares no vector that is longer than a register. */
 #define RUN_BOTH_NARROW                                                                                               \
-    const run_vector one = {1, 1, 1, 1, 1, 1, 1, 1}, counts = *(const run_vector *)(value + RUN_GROUP * i);           \
-    const run_words is_more = (run_words)(counts > one);                                                              \
-    const run_vector squares = (run_vector)(((run_words)counts & is_more) | ((run_words)one & ~is_more));
+    const run_vector counts = *(const run_vector *)(value + RUN_GROUP * i);                                           \
+    union { run_half half[2]; run_vector whole; } one_or_more;                                                        \
+    for (int k = 0; k < 2; k++) {                                                                                     \
+        const run_half one = {1, 1, 1, 1}, some = *(const run_half *)(value + RUN_GROUP * i + 4 * k);                 \
+        const run_words is_more = (run_words)(some > one);                                                            \
+        one_or_more.half[k] = (run_half)(((run_words)some & is_more) | ((run_words)one & ~is_more));                  \
+    }                                                                                                                 \
+    const run_vector squares = one_or_more.whole;
 #define RUN_BOTH_SINGLE const run_pair both = {value[i], variance[i]};
 #define RUN_ADD_SINGLE *(run_pair *)(at + 2 * e) += (run_pair){w, w * w} * both;
 RUN_ADD(run_add_narrow_2, RUN_GROUP, 2, RUN_BOTH_NARROW, RUN_ADD_GROUP)
@@ -212,7 +232,6 @@ static void run_load(const run_task *t, run_block *b, ptrdiff_t block, ptrdiff_t
     b->is_narrow = 1;
     for (f = 0; f < t->n_frames; f++) {
         const char *v = (const char *)t->pixels + (f * t->n_pixels + first) * item;
-        pix_prefetch(v + n * item, run_least(PIX_BLOCK, t->n_pixels - first - n) * item);
         is_narrow[f] = run_row(t, b, f, block, n, v);
         b->is_narrow &= is_narrow[f];
     }
@@ -241,6 +260,7 @@ static inline ptrdiff_t run_sums(ptrdiff_t n_bins) {
 static run_task run_part(const run_task *t, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t thread) {
     run_task part = *t;
     part.n_frames = stop - start;
+    part.later = NULL;
     if (t->pixels) part.pixels = (const char *)t->pixels + start * t->n_pixels * pix_item[t->kind.type];
     if (t->mask) part.mask = t->mask + start * t->n_pixels;
     part.signal += start * t->n_bins;
@@ -267,6 +287,7 @@ static int run_group(const run_task *t, ptrdiff_t start, ptrdiff_t stop, ptrdiff
         if (status || t->run_start[block] == t->run_start[block + 1]) continue;
         run_keep(t, b, block, n);
         run_load(&group, b, block, n);
+        group.later = (const char *)group.pixels + (block * PIX_BLOCK + n) * pix_item[t->kind.type];
         run_add_block(&group, b, block, n);
     }
     run_flush(&group);
