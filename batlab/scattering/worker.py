@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 from distributed import WorkerPlugin
 
 from batlab.errors import BatlabError
+from batlab.io.chunks import kept_open
 from batlab.scattering.sources import Blocks
 from batlab.scattering.work import Outcome, Task, Work, run_task
 from batlab.schema import version
@@ -40,10 +42,13 @@ class PlanOnWorker(WorkerPlugin):
         if self.version != version():
             raise ClusterError(f"worker {worker.address} has batlab {version()}, the client {self.version}")
         _works[self.name] = pickle.loads(self.content)
+        self.files = ExitStack()
+        self.files.enter_context(kept_open())  # or every task would read the index of chunks anew
 
     def teardown(self, worker: Any) -> None:
-        """Forget the plan."""
+        """Forget the plan and close the files."""
         _works.pop(self.name, None)
+        self.files.close()
 
 
 def without_futures(task: Task) -> tuple[Task, list[Any]]:
