@@ -7,6 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 RUN := OMP_WAIT_POLICY=passive
 KERNELS := $(wildcard batlab/_kernels/*.pyx batlab/_kernels/*.h $(foreach at,. * */*,batlab/_kernels/vendor/$(at)/*.[ch]))
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+JOBS := 2
 CODE := batlab tests benchmarks scripts setup.py
 
 help:  ## show this list
@@ -24,8 +25,9 @@ demo: setup  ## the main job without a browser, into demo/
 	$(RUN) $(BIN)/batlab demo demo
 
 test: setup  ## every test: unit, kernels, docstring examples, lessons, browser
-	$(RUN) $(BIN)/python -m pytest --doctest-modules -m "not soak" batlab tests
-	$(RUN) $(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=120 -W default -p no:doctest notebooks
+	$(RUN) $(BIN)/python -m pytest --doctest-modules -m "not soak and not browser" -n $(JOBS) --dist loadfile batlab tests
+	$(RUN) $(BIN)/python -m pytest -m "browser and not soak" tests/browser
+	$(RUN) $(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=120 -W default -p no:doctest -n $(JOBS) --dist loadfile notebooks
 
 test-kernels-checked: setup  ## the kernel tests on a build with bounds checks
 	rm -rf build/checked && mkdir -p build/checked

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -47,7 +48,7 @@ extensions = [
         depends=[*HEADERS, *(VENDORED if path.stem in DECODERS else [])],
         # No -march, no -ffast-math: a wheel runs on any x86-64 or arm64, and NaN stays NaN.
         # No fused multiply-add either: sums have the same bits whatever instructions a machine has.
-        extra_compile_args=["-O3", "-fno-math-errno", *EXACT.get(path.stem, []), *OPENMP],
+        extra_compile_args=["-O1" if CHECKS else "-O3", "-fno-math-errno", *EXACT.get(path.stem, []), *OPENMP],
         extra_link_args=OPENMP,
     )
     for path in sorted(Path("batlab/_kernels").glob("*.pyx"))
@@ -55,9 +56,18 @@ extensions = [
 
 
 class ParallelBuild(build_ext):
-    """Extensions are built side by side; what two of them share is compiled for each, so that nothing clashes."""
+    """Extensions are built side by side; what two of them share is compiled for each, so that nothing clashes.
+
+    What `make setup` has built already, in place, is taken into a wheel as it is.
+    """
 
     def build_extension(self, ext: Extension) -> None:
+        made, wanted = Path(*self.get_ext_filename(ext.name).split("/")), Path(self.get_ext_fullpath(ext.name))
+        if not CHECKS and made.exists() and made.resolve() != wanted.resolve():
+            if made.stat().st_mtime >= max(Path(name).stat().st_mtime for name in [*ext.sources, *ext.depends]):
+                wanted.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(made, wanted)
+                return
         apart = copy.copy(self)
         apart.build_temp = str(Path(self.build_temp, ext.name))
         build_ext.build_extension(apart, ext)
