@@ -111,7 +111,8 @@ def read(
     energy_unit
         ``"eV"`` or ``"keV"`` where an energy states no unit and is below 250.
     grid
-        ``"first"``: interpolate the chosen scans linearly onto the energies of the first and return one series.
+        ``"first"``: interpolate the chosen scans linearly onto the energies of the first and return one series;
+        ``"own"``: a series in which each keeps its energies, ``energy_measured`` over (frame, energy).
 
     Returns
     -------

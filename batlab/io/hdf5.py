@@ -66,7 +66,8 @@ def read(
     energy_unit
         ``"eV"`` or ``"keV"`` where an energy of a scan states no unit.
     grid
-        ``"first"``: interpolate scans linearly onto the energies of the first.
+        ``"first"``: interpolate scans linearly onto the energies of the first; ``"own"``: a series in which each keeps
+        its energies, ``energy_measured`` over (frame, energy).
 
     Raises
     ------
