@@ -61,7 +61,8 @@ def target_transform(
 
     References
     ----------
-    Malinowski, Anal. Chim. Acta 103, 339 (1978); Beauchemin, Hesterberg and Beauchemin, Soil Sci. Soc. Am. J. 66, 83 (2002), doi:10.2136/sssaj2002.8300.
+    Malinowski, Anal. Chim. Acta 103, 339 (1978); Beauchemin, Hesterberg and Beauchemin, Soil Sci. Soc. Am. J. 66, 83
+    (2002), doi:10.2136/sssaj2002.8300.
 
     Examples
     --------
