@@ -37,6 +37,12 @@ def exact_middle(content, spectra):
 
 
 @cache
+def fitted(*numbers):
+    """Return the fit of the planted series of seed 0, the spectra of these components known."""
+    return mcr_als(planted.planted(0).series, 3, constraints=known(*numbers))
+
+
+@cache
 def of_seed(seed):
     """Return the bands of a planted series of which nothing is known but the closure."""
     return bands(mcr_als(planted.planted(seed).series, 3, constraints=CLOSED), points=4)
@@ -64,14 +70,14 @@ def test_components_that_may_change_places_are_named():
         assert (moved >= data[f"{name}_low"].values - 1e-6).all()
         assert (moved <= data[f"{name}_high"].values + 1e-6).all()
     # No spectrum is known of those two: a pair with a known one keeps its places.
-    held = bands(mcr_als(planted.planted(0).series, 3, constraints=known(0, 2)), points=2)
+    held = bands(fitted(0, 2), points=2)
     assert held.dataset.attrs["bands_exchangeable"] == "none"
     assert "change places" not in str(held)
 
 
 def test_two_known_ends_leave_the_middle_open_and_the_result_says_so():
     given = planted.planted(0)
-    result = bands(mcr_als(given.series, 3, constraints=known(0, 2)), points=8)
+    result = bands(fitted(0, 2), points=8)
     table = check(result.to_table())
     assert float(table["peak_low"][1]) < 0.12
     assert 0.80 <= float(table["peak_high"][1]) < 0.84
@@ -85,7 +91,7 @@ def test_two_known_ends_leave_the_middle_open_and_the_result_says_so():
 
 def test_a_known_middle_closes_the_band():
     given = planted.planted(0)
-    result = bands(mcr_als(given.series, 3, constraints=known(0, 1, 2)))
+    result = bands(fitted(0, 1, 2))
     assert (result.widths() < 0.02).all()
     assert outside(result, given.concentration) <= 1e-3
     assert str(result).count("; single-valued") == 3
@@ -233,7 +239,7 @@ def test_one_component_has_noise_alone():
 
 def test_noise_of_the_bootstrap_is_that_of_least_squares():
     given = planted.planted(0)
-    result = bands(mcr_als(given.series, 3, constraints=known(0, 1, 2)))
+    result = bands(fitted(0, 1, 2))
     # White noise of 0.001: sigma of C is that times the root of the diagonal of (S S^T)^-1.
     spectra = given.spectra
     expected = 1e-3 * np.sqrt(np.diag(np.linalg.inv(spectra @ spectra.T)))
@@ -242,8 +248,7 @@ def test_noise_of_the_bootstrap_is_that_of_least_squares():
 
 
 def test_tolerance_widens_and_is_stated():
-    given = planted.planted(0)
-    result = mcr_als(given.series, 3, constraints=known(0, 2))
+    result = fitted(0, 2)
     tight, loose = (bands(result, tolerance=one, points=4) for one in (1e-3, 5e-2))
     assert (loose.widths() >= tight.widths()).all()
     assert loose.widths().max() > tight.widths().max()
@@ -255,8 +260,7 @@ def test_tolerance_widens_and_is_stated():
 
 
 def test_the_same_seed_gives_the_same_bands():
-    result = mcr_als(planted.planted(0).series, 3, constraints=known(0, 2))
-    one, two = (bands(result, points=4).dataset for _ in range(2))
+    one, two = (bands(fitted(0, 2), points=2).dataset for _ in range(2))
     for name in one.data_vars:
         xr.testing.assert_equal(one[name], two[name])
 
@@ -272,6 +276,5 @@ def test_the_same_seed_gives_the_same_bands():
     ],
 )
 def test_wrong_numbers_are_refused(arguments, words):
-    result = mcr_als(planted.planted(0).series, 3, constraints=known(0, 1, 2))
     with pytest.raises(ValueError, match=words):
-        bands(result, **arguments)
+        bands(fitted(0, 1, 2), **arguments)
