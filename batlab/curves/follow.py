@@ -22,6 +22,9 @@ ENOUGH = 0.3
 TELLING = 0.3
 # A first fit that ends with less than this part of its starting width is tried again from NARROW times that.
 MUCH_NARROWER, NARROW = 0.6, 0.4
+# Peaks that ended in each other, or badly, are tried again from these widths (of those expected) and tails.
+OTHERS = ((0.6, 0.05), (1.6, 0.05), (0.6, 0.9))
+BAD = 1.5  # reduced chi-squared of the window
 # Widths within which the line of another phase makes a place doubtful, and by how much, in widths.
 CROWDED, CROWD_DOUBT = 1.5, 3.0
 
@@ -173,11 +176,51 @@ def _block(
     close = blends.pairs(start[:, :, 0], expected.fwhm)
     weaker = blends.weaker(close, np.broadcast_to(expected.height, status.shape), status == OK)
     status[weaker] = UNRESOLVED
+    first = status.copy()
     fits, status = fit_present(x, intensity, noise, start, reach, status, setting)
-    shared = weaker | (close & weaker[:, None, :]).any(axis=2)
+    saved = _try_others(x, intensity, noise, expected, setting, (reach, first), fits, status)
+    shared = (weaker | (close & weaker[:, None, :]).any(axis=2)) & ~saved
     status[shared | blends.merged(fits, status <= AT_BOUND, setting)] = UNRESOLVED
     status[(status > AT_BOUND) & unmeasured(x, intensity, noise, expected.position, setting)] = NO_DATA
     return fits, status
+
+
+def _try_others(
+    x: np.ndarray, intensity: np.ndarray, noise: Noise, expected: Expected, setting: Setting,
+    asked: tuple[np.ndarray, np.ndarray], fits: Fits, status: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Fit frames again in which named peaks that overlap ended in each other, or badly; take over what fits better.
+
+    They begin at their named places, not where light is strongest: on the flank of a strong peak that is the strong
+    one's. Peaks of a known cell are told apart by their cell, see `settle`. Returns (frame, peak), True where so done.
+    """
+    saved = np.zeros(status.shape, dtype=bool)
+    left, right = blends.neighbours(np.where(expected.alone, expected.position, np.inf))
+    with np.errstate(invalid="ignore"):
+        apart = np.minimum(expected.position - left, right - expected.position)
+    near = expected.alone & (apart < CROWDED * setting.width)
+    near &= ~blends.pairs(expected.position[None], expected.fwhm)[0].any(axis=1)
+    if not near.any():
+        return saved
+    first = np.where(near & (asked[1] == UNRESOLVED), OK, asked[1])
+    for factor, tails in OTHERS:
+        seen = status <= AT_BOUND
+        bad = ~seen | blends.merged(fits, seen, setting) | (fits.chi2_reduced > BAD)
+        rows = np.flatnonzero((bad & near).any(axis=1))
+        if not len(rows):
+            break
+        shape = len(rows), len(near)
+        start = np.stack([np.broadcast_to(one, shape) for one in (expected.position, factor * expected.fwhm, tails)], 2)
+        part = Noise(noise.fixed[rows], noise.gain[rows], noise.kind)
+        again, told = fit_present(x, intensity[rows], part, start, asked[0][rows], first[rows], setting)
+        found = told <= AT_BOUND
+        fine = found & ~blends.merged(again, found, setting)
+        gained = fine & (~seen[rows] | (again.chi2_reduced < 0.99 * fits.chi2_reduced[rows]))
+        better = near & (gained | ~near).all(axis=1, keepdims=True)
+        frame, peak = np.nonzero(better)
+        fits.put((rows[frame], peak), again, (frame, peak))
+        status[rows[frame], peak], saved[rows[frame], peak] = told[frame, peak], True
+    return saved
 
 
 def unmeasured(x: np.ndarray, intensity: np.ndarray, noise: Noise, place: np.ndarray, setting: Setting) -> np.ndarray:

@@ -11,7 +11,7 @@ from batlab.curves.noise import Noise
 from batlab.curves.scale import from_scale, to_scale
 
 POSITION, HEIGHT, FWHM, ETA = 1, 2, 4, 8
-Index = slice | np.ndarray | tuple[slice, np.ndarray]
+Index = slice | np.ndarray | tuple[slice | np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 The names load when they are first used: Jupyter's server imports ``batlab.dashboards.bokehjs`` and nothing more.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from batlab.lazy import names
 
 if TYPE_CHECKING:
     from batlab.dashboards.calibration import Calibrator
@@ -22,15 +23,4 @@ _HOMES = {
 }
 
 __all__ = ["Calibrator", "ComponentExplorer", "CycleExplorer", "XANESWorkbench", "show"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(import_module(f"batlab.dashboards.{_HOMES[name]}"), name)
-        globals()[name] = value  # a sub-module of the same name must not hide the function
-        return value
-    raise AttributeError(f"module 'batlab.dashboards' has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = names(__name__, _HOMES)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +19,7 @@ from batlab.dashboards.calibration_controls import RIGHT, CalibrationControls
 from batlab.dashboards.calibration_screen import SIZE, CalibrationScreen
 from batlab.dashboards.calibration_script import calibration_script, fixed, sorted_shapes
 from batlab.dashboards.calibration_state import PLACE, CalibrationState, placed
+from batlab.dashboards.events import Dashboard
 from batlab.dashboards.script import names_in_use
 from batlab.dashboards.view import FigureView
 from batlab.errors import DimensionError
@@ -33,7 +32,7 @@ GEOMETRY = {*PLACE, "orientation"}
 RINGS = GEOMETRY | {"calibrant", "n_rings", "has_rings"}
 
 
-class Calibrator:
+class Calibrator(Dashboard):
     """A detector image with the rings of a calibrant: nudge them, mask, fit, look at the residuals, save.
 
     Box, lasso and polygon of the tool bar mask what they hold. The values beside the image move the rings at once;
@@ -75,8 +74,7 @@ class Calibrator:
     def __init__(
         self, image: xr.Dataset | xr.DataArray, guess: Any, calibrant: str = "LaB6_SRM660c", mask: Any = None
     ) -> None:
-        self._dirty: set[str] = set()
-        self._depth = 0
+        super().__init__()
         self._take(image, guess, mask)
         self.state = self._first_state(guess, calibrant)
         self.screen = CalibrationScreen(image, self.state)
@@ -164,31 +162,8 @@ class Calibrator:
         self.screen.load(image, self.state.view)
         self._start()
 
-    @contextmanager
-    def _event(self) -> Iterator[None]:
-        """Gather the changes of one event into one refresh."""
-        self._depth += 1
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            if not self._depth:
-                self._refresh()
-
-    def _change(self, **traits: Any) -> None:
-        with self._event():
-            for name, value in traits.items():
-                setattr(self.state, name, value)
-
-    def _note(self, change: Any) -> None:
-        self._dirty.add(change["name"])
-        if not self._depth:
-            self._refresh()
-
-    def _refresh(self) -> None:
-        dirty, self._dirty = self._dirty, set()
-        if not dirty:
-            return
+    def _draw(self, dirty: set[str]) -> None:
+        """Bring what has changed to the screen."""
         if dirty & (GEOMETRY | {"calibrant", "n_rings"}):
             self._forget_fit()
         if dirty & {"view", "scale", "limits"}:
@@ -347,10 +322,6 @@ class Calibrator:
             self.controls.say_saved(f"kept {save(path, overwrite=self.controls.overwrite.value)}")
         except (ValueError, TypeError, OSError) as error:
             self.controls.say_saved(f"not kept: {error}", is_bad=True)
-
-    def show(self) -> None:
-        """Display the dashboard. A cell that runs again closes the dashboard that it had shown before."""
-        page.display(self)
 
     def code(self) -> str:
         """Return the lines of Python that reproduce what is on the screen."""

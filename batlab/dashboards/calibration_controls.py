@@ -5,14 +5,12 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Callable
-from contextlib import contextmanager
-from typing import Any
 
 import ipywidgets as w
 
 from batlab.constants import HC
 from batlab.dashboards.calibration_state import CalibrationState
-from batlab.dashboards.controls import SCALE_WORDS, place
+from batlab.dashboards.controls import SCALE_WORDS, Following, place
 
 RIGHT = 420  # pixels beside the image
 # Label, unit, step of one nudge, state -> shown; the fit's name of it.
@@ -34,12 +32,12 @@ BACK: dict[str, Callable[[float], float]] = {
 }
 
 
-class CalibrationControls:
+class CalibrationControls(Following):
     """Tool bar above the image, the table of parameters, mask, saving; `change` sets traits of the state."""
 
     def __init__(self, change: Callable[..., None], known: tuple[str, ...]) -> None:
+        super().__init__()
         self._change = change
-        self._is_following = False
         self._build_colours()
         self._build_fit(known)
         self._build_mask()
@@ -119,22 +117,6 @@ class CalibrationControls:
         told = w.HTML(f'<div style="line-height:1.4">{how}</div>', layout=place(f"{RIGHT - 30}px"))
         files = [w.HBox([self.poni, self.save_poni]), w.HBox([self.mask, self.save_mask])]
         return w.VBox([told, w.HBox([self.undo, self.clear]), self.masked, *files, self.overwrite, self.saved])
-
-    def _on(self, widget: Any, act: Callable[[Any], None]) -> None:
-        def changed(change: Any) -> None:
-            if not self._is_following:
-                act(change["new"])
-
-        widget.observe(changed, "value")
-
-    @contextmanager
-    def following(self) -> Any:
-        """Let widgets be set without their changing the state."""
-        before, self._is_following = self._is_following, True
-        try:
-            yield
-        finally:
-            self._is_following = before
 
     def _nudge(self, name: str, shown: float) -> None:
         if name in ("distance", "wavelength") and not shown > 0:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as w
@@ -13,7 +12,7 @@ from traitlets import TraitError
 
 from batlab.dashboards.component_data import ComponentData
 from batlab.dashboards.component_state import MOST, ComponentState
-from batlab.dashboards.controls import place
+from batlab.dashboards.controls import Following, place
 from batlab.dashboards.marking import Marking
 from batlab.decompose._rank import WAYS, Rank
 from batlab.decompose.constraints import SIDES
@@ -26,12 +25,12 @@ BAD, DOUBTFUL, PLAIN = "#B00020", "#8A5A00", "#222222"
 SIDE_WORDS = {"concentration": "concentrations ≥ 0", "spectra": "spectra ≥ 0"}
 
 
-class ComponentControls:
+class ComponentControls(Following):
     """Two rows above the figures and a line that tells, the votes, and a row for each component."""
 
     def __init__(self, change: Callable[..., None], step: Callable[[int], None]) -> None:
+        super().__init__()
         self._change, self._step = change, step
-        self._is_following = False
         self._before: dict[str, list[int]] = {}
         self._build_series()
         self._build_fit()
@@ -44,15 +43,8 @@ class ComponentControls:
         self.widget = w.VBox([*rows, self.status], layout=w.Layout(overflow="visible"))
 
     def _build_series(self) -> None:
-        self.back = w.Button(description="◀", tooltip="One frame back (←)", layout=place("36px"))
-        self.forward = w.Button(description="▶", tooltip="One frame on (→)", layout=place("36px"))
-        self.slider = w.IntSlider(
-            description="frame", layout=place("500px", flex="1 1 auto"), style={"description_width": "44px"}
-        )
+        self.build_cursor("500px", self._change, self._step)
         self.against = w.Dropdown(description="against", layout=place("190px"), style={"description_width": "50px"})
-        self.back.on_click(lambda _button: self._step(-1))
-        self.forward.on_click(lambda _button: self._step(1))
-        self._on(self.slider, lambda value: self._change(frame=value))
         self._on(self.against, lambda value: self._change(against=value))
 
     def _build_fit(self) -> None:
@@ -98,25 +90,16 @@ class ComponentControls:
             self.lines.append(w.HBox([*cells, self.told[number]], layout=w.Layout(height="24px", overflow="hidden")))
         self.components = w.VBox(self.lines, layout=w.Layout(overflow="hidden auto", max_height="176px"))
 
-    def _on(self, widget: Any, act: Callable[[Any], None]) -> None:
-        def changed(change: Any) -> None:
-            if self._is_following:
-                return
+    def _on(self, widget: Any, act: Callable[[Any], Any]) -> None:
+        """Let `act` be called with what somebody has set; what the state refuses is said."""
+
+        def tried(value: Any) -> None:
             try:
-                act(change["new"])
+                act(value)
             except TraitError as error:
                 self.say([(str(error), BAD)])
 
-        widget.observe(changed, "value")
-
-    @contextmanager
-    def following(self) -> Iterator[None]:
-        """Let widgets be set without their changing the state."""
-        before, self._is_following = self._is_following, True
-        try:
-            yield
-        finally:
-            self._is_following = before
+        super()._on(widget, tried)
 
     def _set_sides(self) -> None:
         self._change(non_negative=[side for side, toggle in self.sides.items() if toggle.value])
@@ -132,10 +115,7 @@ class ComponentControls:
     def load(self, data: ComponentData) -> None:
         """Fit limits and choices to the data."""
         with self.following():
-            first, last = int(data.numbers[0]), int(data.numbers[-1])
-            if first > self.slider.max:
-                self.slider.max = last
-            self.slider.min, self.slider.max = first, last
+            self.fit_frames(data.numbers, self.slider)
             self.against.options = [(name.replace("_", " "), name) for name in data.choices]
             self.votes.value = votes(data.rank)
 

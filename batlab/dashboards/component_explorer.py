@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as w
@@ -19,7 +17,8 @@ from batlab.dashboards.component_fit import Fit, Solved, Solver
 from batlab.dashboards.component_screen import ComponentScreen, residual
 from batlab.dashboards.component_script import component_script
 from batlab.dashboards.component_state import ComponentState
-from batlab.dashboards.cycle_explorer import _person
+from batlab.dashboards.events import Dashboard
+from batlab.dashboards.marking import person
 from batlab.dashboards.script import names_in_use
 from batlab.dashboards.view import FigureView
 from batlab.decompose.mcr_result import MCRResult
@@ -29,7 +28,7 @@ from batlab.figures.pattern import frame_title
 FIT = {"n_components", "init", "non_negative", "closure", "unimodal", "frozen"}
 
 
-class ComponentExplorer:
+class ComponentExplorer(Dashboard):
     """Concentrations and spectra of the components of a series, with bands, over the cell's voltage.
 
     Beside them stands what five methods say of the number of components. A profile is drawn dashed as long as nobody
@@ -80,11 +79,10 @@ class ComponentExplorer:
         of: str | None = None,
         store: Store | str | os.PathLike | None = None,
     ) -> None:
+        super().__init__()
         data = ComponentData.make(series, of)
         self.store = Store(store) if isinstance(store, (str, os.PathLike)) else store
         self._given: dict[str, Any] = {"series": series, "store": self.store}
-        self._dirty: set[str] = set()
-        self._depth = 0
         self.state = _first_state(data)
         self.screen = ComponentScreen(data, self.state)
         self.controls = ComponentControls(self._change, lambda by: self.state.step(by))
@@ -144,7 +142,7 @@ class ComponentExplorer:
         self.screen.load(data, self.state)
         self.screen.show_rank(data.rank)
         self.controls.load(data)
-        self.marking.load(data, self.store, _person())
+        self.marking.load(data, self.store, person())
         self._dirty = set(self.state.trait_names())
         self._refresh()
         self.state.observe(self._note)
@@ -199,31 +197,8 @@ class ComponentExplorer:
         finally:
             self.controls.bands.description = "compute bands"
 
-    @contextmanager
-    def _event(self) -> Iterator[None]:
-        """Gather the changes of one event into one refresh."""
-        self._depth += 1
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            if not self._depth:
-                self._refresh()
-
-    def _change(self, **traits: Any) -> None:
-        with self._event():
-            for name, value in traits.items():
-                setattr(self.state, name, value)
-
-    def _note(self, change: Any) -> None:
-        self._dirty.add(change["name"])
-        if not self._depth:
-            self._refresh()
-
-    def _refresh(self) -> None:
-        dirty, self._dirty = self._dirty, set()
-        if not dirty:
-            return
+    def _draw(self, dirty: set[str]) -> None:
+        """Bring what has changed to the screen."""
         state, screen = self.state, self.screen
         if dirty & (FIT | {"bands"}):
             self._solve()
@@ -306,12 +281,6 @@ class ComponentExplorer:
         if not inside.size:
             inside = self.data.numbers[[np.nanargmin(np.abs(place - (x0 + x1) / 2))]]
         self._change(region=(int(inside[0]), int(inside[-1]), *(whole if region is None else region[2:])))
-
-    def show(self) -> None:
-        """Display the dashboard. A cell that runs again closes the dashboard that it had shown before."""
-        page.display(self)
-        for view in self.views:
-            view.expect_paint()
 
     def code(self) -> str:
         """Return the lines of Python that reproduce what is on the screen."""

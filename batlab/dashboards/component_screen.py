@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from bokeh.document import Document
-from bokeh.events import DocumentReady
 from bokeh.layouts import column, row
 from bokeh.models import (
     BasicTickFormatter,
     BoxAnnotation,
     BoxSelectTool,
-    BoxZoomTool,
     ColumnDataSource,
-    CustomJS,
     DataRange1d,
     FixedTicker,
     Legend,
     LegendItem,
-    PanTool,
     Range1d,
-    ResetTool,
-    SaveTool,
     Span,
-    WheelZoomTool,
 )
 from bokeh.plotting import figure
 
 from batlab.dashboards.component_data import ComponentData
 from batlab.dashboards.component_script import PROFILE_SIZE, RANK_SIZE, STRIP_SIZE
 from batlab.dashboards.component_state import MOST, ComponentState
+from batlab.dashboards.parts import Parts, add_tools
 from batlab.decompose._rank import Rank
 from batlab.decompose.mcr_result import WIDE, MCRResult, scale, widest
 from batlab.figures.components import UNKNOWN
@@ -47,12 +40,12 @@ EVIDENCE = {"eigenvalue": "eigenvalue", "indicator": "IND", "cv_error": "cross-v
 CURSORS = ("concentration_cursor", "voltage_cursor")
 
 
-class ComponentScreen:
+class ComponentScreen(Parts):
     """Concentrations over voltage, spectra over the residual, rank; every method sends one part."""
 
     def __init__(self, data: ComponentData, state: ComponentState) -> None:
+        super().__init__()
         self.data = data
-        self._parts: dict[str, Any] = {}
         self.profiles = {side: self._profile(side) for side in SIDES}
         self.voltage = self._strip("voltage", self.profiles["concentration"], FAINT)
         self.residual = self._strip("residual", self.profiles["spectra"], COLOURS[3])
@@ -60,14 +53,12 @@ class ComponentScreen:
         self._add_cursors(state)
         self._add_marks()
         self._add_tools()
-        self.request = ColumnDataSource(data={"frame": [state.frame], "frames": [[]]}, name="request")
         pairs = [
             column(self.profiles["concentration"], self.voltage, spacing=0),
             column(self.profiles["spectra"], self.residual, spacing=0),
         ]
         self.root = row(*pairs, spacing=0, name="explorer")
-        # A model belongs to a document, and so speaks to Python, only when a root refers to it.
-        self.root.tags = [self.request]
+        self.ask(state.frame)
         self.rank = [self._rank_plot(names) for names in (("eigenvalue",), ("indicator", "cv_error"))]
         self.rank_root = row(*self.rank, spacing=0, name="rank")
 
@@ -145,14 +136,7 @@ class ComponentScreen:
     def _add_tools(self) -> None:
         for side, words in (("concentration", "frames"), ("spectra", "a range")):
             select = BoxSelectTool(renderers=[], dimensions="width", description=f"Select {words} to mark")
-            select.overlay.update(fill_color=CURSOR, fill_alpha=0.1, line_color=CURSOR, line_dash="dashed")
-            zoom = BoxZoomTool(dimensions="width", description="Zoom into a range")
-            wheel = WheelZoomTool(dimensions="width", modifiers={"ctrl": True}, description="Zoom: Ctrl and wheel")
-            plot = self.profiles[side]
-            tools = (select, zoom, PanTool(dimensions="width"), wheel, ResetTool(description="Show all"), SaveTool())
-            plot.add_tools(*tools)
-            plot.toolbar.update(active_drag=select, active_scroll=wheel, logo=None)
-            plot.toolbar_location = "left"
+            add_tools(self.profiles[side], select, CURSOR, dimensions="width")
 
     def _rank_plot(self, names: tuple[str, ...]) -> figure:
         label = EVIDENCE[names[0]] if len(names) == 1 else "over its least"
@@ -181,25 +165,15 @@ class ComponentScreen:
             plot.yaxis.ticker, plot.yaxis.formatter = FixedTicker(ticks=RATIOS), BasicTickFormatter(precision=0)
         return plot
 
+    @property
+    def roots(self) -> tuple[Any, ...]:
+        """Both documents."""
+        return self.root, self.rank_root
+
     def make_documents(self) -> None:
         """Put the figures into documents; Bokeh forgets callbacks that are added afterwards."""
-        code = Path(__file__).with_name("keys.js").read_text(encoding="utf-8")
-        models = {"root": self.root, "request": self.request, "cursor": self.part("map_cursor")}
-        document = Document()
-        document.add_root(self.root)
-        document.js_on_event(DocumentReady, CustomJS(args=models, code=code))
+        self.make_document()
         Document().add_root(self.rank_root)
-
-    def part(self, name: str) -> Any:
-        """Return the one model with a name; one walk finds all of them, where Bokeh's own search walks for each."""
-        if name not in self._parts:
-            models = self.root.references() | self.rank_root.references()
-            self._parts = {model.name: model for model in models if model.name}
-        return self._parts[name]
-
-    def source(self, name: str) -> ColumnDataSource:
-        """Return the data behind a renderer."""
-        return self.part(name).data_source
 
     def load(self, data: ComponentData, state: ComponentState) -> None:
         """Change everything that hangs on the data and not on the state."""

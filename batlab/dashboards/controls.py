@@ -1,8 +1,9 @@
-"""The tool bar of the cycle explorer: slider, cycle and step, colours, difference, quantities beside the map."""
+"""What tool bars share, and that of the cycle explorer: slider, cycle and step, colours, difference, quantities."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as w
@@ -20,15 +21,59 @@ def place(width: str, **more: Any) -> w.Layout:
     return w.Layout(width=width, margin="0 3px 0 0", **more)
 
 
-class Controls:
+class Following:
+    """Widgets that change the state, and follow it without changing it back."""
+
+    def __init__(self) -> None:
+        self._is_following = False
+
+    def _on(self, widget: Any, act: Callable[[Any], Any]) -> None:
+        """Let `act` be called with what somebody has set."""
+
+        def changed(change: Any) -> None:
+            if not self._is_following:
+                act(change["new"])
+
+        widget.observe(changed, "value")
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Let widgets be set without their changing the state."""
+        before, self._is_following = self._is_following, True
+        try:
+            yield
+        finally:
+            self._is_following = before
+
+    def build_cursor(self, width: str, change: Callable[..., None], step: Callable[[int], None]) -> None:
+        """Make buttons and slider of the frame; the slider takes what the row leaves, from `width` on."""
+        self.back = w.Button(description="◀", tooltip="One frame back (←)", layout=place("36px"))
+        self.forward = w.Button(description="▶", tooltip="One frame on (→)", layout=place("36px"))
+        self.slider = w.IntSlider(
+            description="frame", layout=place(width, flex="1 1 auto"), style={"description_width": "44px"}
+        )
+        self.back.on_click(lambda _button: step(-1))
+        self.forward.on_click(lambda _button: step(1))
+        self._on(self.slider, lambda value: change(frame=value))
+
+    def fit_frames(self, numbers: np.ndarray, *controls: Any) -> None:
+        """Let controls run from the first to the last frame."""
+        first, last = int(numbers[0]), int(numbers[-1])
+        for control in controls:
+            if first > control.max:
+                control.max = last
+            control.min, control.max = first, last
+
+
+class Controls(Following):
     """Widgets that only change the state; `show` lets them follow it.
 
     `change` is called with the traits to set, so that one event makes one refresh.
     """
 
     def __init__(self, change: Callable[..., None], step: Callable[[int], None]) -> None:
+        super().__init__()
         self._change, self._step = change, step
-        self._is_following = False
         self.measurement: Measurement | None = None
         self._build_cursor()
         self._build_colours()
@@ -41,11 +86,7 @@ class Controls:
         self.widget = w.VBox([top, w.HBox([left, right])], layout=w.Layout(overflow="visible"))
 
     def _build_cursor(self) -> None:
-        self.back = w.Button(description="◀", tooltip="One frame back (←)", layout=place("36px"))
-        self.forward = w.Button(description="▶", tooltip="One frame on (→)", layout=place("36px"))
-        self.slider = w.IntSlider(
-            description="frame", layout=place("600px", flex="1 1 auto"), style={"description_width": "44px"}
-        )
+        self.build_cursor("600px", self._change, self._step)
         self.cycle = w.Dropdown(description="cycle", layout=place("140px"), style={"description_width": "38px"})
         self.step = w.Dropdown(description="step", layout=place("130px"), style={"description_width": "34px"})
         self.cycle.tooltip, self.step.tooltip = "Go to the first frame of a cycle", "Go to the first frame of a step"
@@ -64,9 +105,6 @@ class Controls:
         self.reference = w.BoundedIntText(layout=place("66px"), tooltip="The frame that is subtracted", **limits)
 
     def _listen(self) -> None:
-        self.back.on_click(lambda _button: self._step(-1))
-        self.forward.on_click(lambda _button: self._step(1))
-        self._on(self.slider, lambda value: self._change(frame=value))
         self._on(self.cycle, lambda value: self._go(value, None))
         self._on(self.step, lambda value: self._go(self.cycle.value, value))
         self._on(self.scale, lambda value: self._change(scale=value, limits=None))
@@ -77,13 +115,6 @@ class Controls:
         self._on(self.reference, lambda _value: self._set_reference(self.difference.value))
         for panel in self.panels:
             self._on(panel, lambda _value: self._set_panels())
-
-    def _on(self, widget: Any, act: Callable[[Any], None]) -> None:
-        def changed(change: Any) -> None:
-            if not self._is_following:
-                act(change["new"])
-
-        widget.observe(changed, "value")
 
     def _set_limits(self) -> None:
         if self.low.value < self.high.value:
@@ -111,15 +142,9 @@ class Controls:
 
     def load(self, measurement: Measurement) -> None:
         """Fit limits and choices to the data."""
-        self._is_following = True
-        try:
+        with self.following():
             self.measurement = measurement
-            numbers = measurement.numbers
-            first, last = int(numbers[0]), int(numbers[-1])
-            for control in (self.slider, self.reference):
-                if first > control.max:
-                    control.max = last
-                control.min, control.max = first, last
+            self.fit_frames(measurement.numbers, self.slider, self.reference)
             for control, name in ((self.cycle, "cycle"), (self.step, "step")):
                 values = measurement.values(name)
                 control.layout.display = "none" if values is None else ""
@@ -129,13 +154,10 @@ class Controls:
             for place_, panel in enumerate(self.panels):
                 panel.options = choices
                 panel.layout.visibility = "visible" if place_ < len(choices) else "hidden"
-        finally:
-            self._is_following = False
 
     def show(self, state: State, limits: tuple[float, float]) -> None:
         """Let every widget tell the state; `limits` are the intensities of the first and last colour."""
-        self._is_following = True
-        try:
+        with self.following():
             self.slider.value = state.frame
             self.scale.value = state.scale
             self.automatic.value = state.limits is None
@@ -148,8 +170,6 @@ class Controls:
             for panel, label in zip(self.panels, state.panels):
                 panel.value = label
             self._show_cycle(state.frame)
-        finally:
-            self._is_following = False
 
     def _show_cycle(self, frame: int) -> None:
         assert self.measurement is not None

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from getpass import getuser
+from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as w
-import numpy as np
 import xarray as xr
 from bokeh.events import RangesUpdate, SelectionGeometry, Tap
 
 from batlab.dashboards import page
 from batlab.dashboards.controls import Controls
+from batlab.dashboards.events import Dashboard, drawn_region
 from batlab.dashboards.live import Grown, LiveBar, feed
-from batlab.dashboards.marking import WIDTH, Marking
+from batlab.dashboards.marking import WIDTH, Marking, person
 from batlab.dashboards.measurement import Measurement
 from batlab.dashboards.screen import Screen
 from batlab.dashboards.script import names_in_use, script
@@ -30,7 +28,7 @@ MAP = {"scale", "limits", "reference", "frames", "axis_range"}
 PATTERN = {"scale", "reference", "axis_range"}
 
 
-class CycleExplorer:
+class CycleExplorer(Dashboard):
     """Heat map, voltage, pattern and tracked numbers of an operando series with one cursor.
 
     The cursor moves by slider, arrow keys (click into the figure first; Page keys move ten, Home and End to the ends),
@@ -80,6 +78,7 @@ class CycleExplorer:
         *,
         live: Any = None,
     ) -> None:
+        super().__init__()
         if live is not None:
             _loop()
         if series is None:
@@ -87,8 +86,6 @@ class CycleExplorer:
         self.store = Store(store) if isinstance(store, (str, os.PathLike)) else store
         self._given: dict[str, Any] = {"series": series, "tracks": tracks, "store": self.store}
         measurement = Measurement.of(series, tracks)
-        self._dirty: set[str] = set()
-        self._depth = 0
         self._grown: Grown | None = None
         self._task: asyncio.Task[None] | None = None
         self._follower: Any = None
@@ -143,7 +140,7 @@ class CycleExplorer:
         self.measurement = measurement
         self.screen.load(measurement, self.state)
         self.controls.load(measurement)
-        self.marking.load(measurement, self.store, _person())
+        self.marking.load(measurement, self.store, person())
         self._dirty = set(self.state.trait_names())
         self._refresh()
         self.state.observe(self._note)
@@ -251,7 +248,7 @@ class CycleExplorer:
             self.measurement = self.measurement.grown(series)
             self._given["series"] = series
             self.screen.measurement = self.measurement
-        self.marking.load(self.measurement, self.store, _person())
+        self.marking.load(self.measurement, self.store, person())
         self._dirty |= MAP
         self._refresh()
 
@@ -268,31 +265,8 @@ class CycleExplorer:
         """Move the cursor by so many frames."""
         self.state.step(by)
 
-    @contextmanager
-    def _event(self) -> Iterator[None]:
-        """Gather the changes of one event into one refresh."""
-        self._depth += 1
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            if not self._depth:
-                self._refresh()
-
-    def _change(self, **traits: Any) -> None:
-        with self._event():
-            for name, value in traits.items():
-                setattr(self.state, name, value)
-
-    def _note(self, change: Any) -> None:
-        self._dirty.add(change["name"])
-        if not self._depth:
-            self._refresh()
-
-    def _refresh(self) -> None:
-        dirty, self._dirty = self._dirty, set()
-        if not dirty:
-            return
+    def _draw(self, dirty: set[str]) -> None:
+        """Bring what has changed to the screen."""
         if dirty & MAP:
             self.screen.show_map(self.state)
         if dirty & PATTERN:
@@ -312,18 +286,10 @@ class CycleExplorer:
             self.marking.script.value = self.code()
 
     def _select(self, event: Any) -> None:
-        """Take the box that was drawn: whole frames, and the axis as drawn, both within the data."""
-        if not event.final or event.geometry["type"] != "rect":
-            return
-        box, (low, high) = event.geometry, self.measurement.whole[1]
-        x0, x1 = (float(np.clip(x, low, high)) for x in sorted((box["x0"], box["x1"])))
-        y0, y1 = sorted((box["y0"], box["y1"]))
-        numbers = self.measurement.numbers
-        inside = numbers[(numbers >= y0) & (numbers <= y1)]
-        if not inside.size:
-            inside = numbers[[np.argmin(np.abs(numbers - (y0 + y1) / 2))]]
-        if x0 < x1:
-            self._change(region=(int(inside[0]), int(inside[-1]), x0, x1))
+        """Take the box that was drawn."""
+        region = drawn_region(event, self.measurement.numbers, self.measurement.whole[1])
+        if region is not None:
+            self._change(region=region)
 
     def _zoom(self, event: Any) -> None:
         self._change(axis_range=(event.x0, event.x1), frames=(event.y0, event.y1))
@@ -333,11 +299,6 @@ class CycleExplorer:
 
     def _show_marks(self, marks: list[Any]) -> None:
         self.screen.show_marks(marks)
-
-    def show(self) -> None:
-        """Display the dashboard. A cell that runs again closes the dashboard that it had shown before."""
-        page.display(self)
-        self.view.expect_paint()
 
     def code(self) -> str:
         """Return the lines of Python that draw what is on the screen."""
@@ -387,11 +348,3 @@ def _first_state(measurement: Measurement) -> State:
         axis_range=points,
         panels=measurement.first_panels(),
     )
-
-
-def _person() -> str:
-    """Return the name under which somebody works here, to be changed in the form."""
-    try:
-        return os.environ.get("JUPYTERHUB_USER") or getuser()
-    except (OSError, KeyError):  # a container may run under a user without a name
-        return ""

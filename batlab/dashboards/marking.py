@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Callable
+from getpass import getuser
 from typing import Any
 
 import ipywidgets as w
@@ -44,7 +46,7 @@ class Marking:
         )  # fmt: skip
         self.author = w.Text(placeholder="author", layout=place("96px"), tooltip="Who says so")
         self.save = w.Button(description="mark", button_style="primary", layout=place("77px"))
-        self.told = w.HTML(layout=place("369px", height="20px"))
+        self.told = w.HTML(layout=place("369px", height="24px"))
         self.chosen = w.Dropdown(layout=place("369px"), tooltip="Go to a mark")
         self.listing = w.HTML(layout=place("369px", max_height="112px", overflow="auto"))
         self.script = w.Textarea(layout=place("369px", height="138px"))
@@ -66,7 +68,7 @@ class Marking:
         )
         tabs = w.Tab(
             [form, w.VBox([self.chosen, self.listing]), self.script],
-            layout=w.Layout(width=f"{WIDTH}px", height="218px", overflow="hidden"),
+            layout=w.Layout(width=f"{WIDTH}px", height="222px", overflow="hidden"),
         )
         tabs.titles = ("Mark a region", "Marks", "Code")
         return tabs
@@ -180,6 +182,14 @@ def listing(marks: list[Any]) -> str:
     head = "".join(f"<th>{word}</th>" for word in ("", "where", "mechanism", "sure", "by", "words"))
     style = "font-size:12px;line-height:16px;border-spacing:6px 1px;text-align:left"
     return f'<table style="{style}"><tr>{head}</tr>{"".join(rows)}</table>'
+
+
+def person() -> str:
+    """Return the name under which somebody works here, to be changed in the form."""
+    try:
+        return os.environ.get("JUPYTERHUB_USER") or getuser()
+    except (OSError, KeyError):  # a container may run under a user without a name
+        return ""
 
 
 def _frames(frames: tuple[int, int]) -> str:

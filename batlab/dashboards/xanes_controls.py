@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as w
 from traitlets import TraitError
 
-from batlab.dashboards.controls import place
+from batlab.dashboards.controls import Following, place
 from batlab.dashboards.xanes_data import Spectra
 from batlab.dashboards.xanes_state import MOST_KWEIGHT, MOST_NNORM, XANESState
 
@@ -20,12 +19,12 @@ METHOD_WORDS = (("steepest rise", "derivative"), ("half the step", "half_step"),
 BAD, DOUBTFUL, PLAIN = "#B00020", "#8A5A00", "#222222"
 
 
-class XANESControls:
+class XANESControls(Following):
     """Two rows above the figures and a line that tells; `change` sets traits of the state."""
 
     def __init__(self, change: Callable[..., None], step: Callable[[int], None]) -> None:
+        super().__init__()
         self._change, self._step = change, step
-        self._is_following = False
         self._e0 = 0.0
         self._build_series()
         self._build_edge()
@@ -42,11 +41,7 @@ class XANESControls:
         self.widget = w.VBox([*rows, self.status], layout=w.Layout(overflow="visible"))
 
     def _build_series(self) -> None:
-        self.back = w.Button(description="◀", tooltip="One frame back (←)", layout=place("36px"))
-        self.forward = w.Button(description="▶", tooltip="One frame on (→)", layout=place("36px"))
-        self.slider = w.IntSlider(
-            description="frame", layout=place("400px", flex="1 1 auto"), style={"description_width": "44px"}
-        )
+        self.build_cursor("400px", self._change, self._step)
         self.curve = w.Dropdown(options=CURVE_WORDS, layout=place("168px"), tooltip="What the map shows")
         self.difference = w.ToggleButton(
             description="minus frame", tooltip="Show the difference against a frame in the map", layout=place("104px")
@@ -88,9 +83,6 @@ class XANESControls:
         return w.FloatText(step=step, layout=place(width), continuous_update=False, tooltip=told)
 
     def _listen(self) -> None:
-        self.back.on_click(lambda _button: self._step(-1))
-        self.forward.on_click(lambda _button: self._step(1))
-        self._on(self.slider, lambda value: self._change(frame=value))
         self._on(self.against, lambda value: self._change(against=value))
         self._on(self.curve, lambda value: self._change(curve=value))
         self._on(self.difference, lambda value: self._change(reference=self.reference.value if value else None))
@@ -108,13 +100,6 @@ class XANESControls:
         self._on(self.kmin, lambda value: self._try(kmin=value))
         self._on(self.kmax, lambda value: self._try(kmax=value or None))
 
-    def _on(self, widget: Any, act: Callable[[Any], Any]) -> None:
-        def changed(change: Any) -> None:
-            if not self._is_following:
-                act(change["new"])
-
-        widget.observe(changed, "value")
-
     def _try(self, **traits: Any) -> None:
         """Set what somebody has typed, or say why it cannot be."""
         try:
@@ -122,23 +107,10 @@ class XANESControls:
         except TraitError as error:
             self.say([(str(error), BAD)])
 
-    @contextmanager
-    def following(self) -> Iterator[None]:
-        """Let widgets be set without their changing the state."""
-        before, self._is_following = self._is_following, True
-        try:
-            yield
-        finally:
-            self._is_following = before
-
     def load(self, data: Spectra) -> None:
         """Fit limits and choices to the data."""
-        first, last = int(data.numbers[0]), int(data.numbers[-1])
         with self.following():
-            for control in (self.slider, self.reference):
-                if first > control.max:
-                    control.max = last
-                control.min, control.max = first, last
+            self.fit_frames(data.numbers, self.slider, self.reference)
             self.against.options = [(name.replace("_", " "), name) for name in data.choices()]
 
     def show(self, state: XANESState, *, e0: float, kmax: float, can_map: bool, is_current: bool) -> None:

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from bokeh.document import Document
-from bokeh.events import DocumentReady
 from bokeh.layouts import column, row
 from bokeh.models import (
     BoxAnnotation,
     BoxSelectTool,
-    BoxZoomTool,
     ColumnDataSource,
     CustomJS,
     DataRange1d,
     HoverTool,
-    PanTool,
     Range1d,
-    ResetTool,
-    SaveTool,
     Span,
-    WheelZoomTool,
 )
 from bokeh.plotting import figure
 
 from batlab import figures
+from batlab.dashboards.parts import MapParts, add_tools, script_text
 from batlab.dashboards.xanes_data import Spectra
 from batlab.dashboards.xanes_script import CURVE_SIZE, MAP_SIZE, PANEL_SIZE, RAW_SIZE, TREND_SIZE
 from batlab.dashboards.xanes_state import XANESState
@@ -42,50 +36,47 @@ from batlab.figures.absorption import (
     place_windows,
 )
 from batlab.figures.absorption_series import as_intensity, draw_trend, fill_trend, map_title, mark_trend
-from batlab.figures.heat_map import bar_ticks, image_columns, map_palette
 from batlab.figures.marks import mark_columns
 from batlab.figures.pattern import frame_title
-from batlab.figures.style import CURSOR, FAINT, SELECTION, axis_label, blank
-from batlab.figures.track import TRACK_COLUMNS, add_hover, draw_track, hover_tips, track_columns
+from batlab.figures.style import CURSOR, FAINT, axis_label, blank
+from batlab.figures.track import TRACK_COLUMNS, hover_tips, track_columns
 
 LEFT, RIGHT = 66, 66
 PANELS = ("e0", "voltage")
 DRAGGED = ("pre_window", "post_window", "k_window", "e0_line")
 
 
-class XANESScreen:
+class XANESScreen(MapParts):
     """Spectrum with its windows, what follows from it, map and panels in one document; every method sends one part."""
 
     def __init__(self, data: Spectra, state: XANESState) -> None:
+        super().__init__()
         self.data = data
-        self._parts: dict[str, Any] = {}
         self.heat = figures.absorption_map(data.series, size=MAP_SIZE)
         self.heat.update(name="map", min_border_top=8, min_border_left=LEFT, min_border_right=RIGHT)
         figures.add_marks(self.heat, as_intensity(data.series, "mu"), [])
-        self.region = BoxAnnotation(
-            fill_color=SELECTION, fill_alpha=0.15, line_color=SELECTION, line_dash="dashed", line_width=2,
-            visible=False, name="region",
-        )  # fmt: skip
-        self.heat.add_layout(self.region)
-        self.panels = [self._panel(name) for name in PANELS]
+        self.add_region()
+        self.panels = [self.panel(name, PANEL_SIZE, (8, 12, 44, 14), name) for name in PANELS]
+        for panel in self.panels:
+            panel.xaxis.ticker.desired_num_ticks = 2
         self.raw = self._curve("mu", RAW_SIZE, margins=(24, 12, 44, LEFT))
         draw_windows(self.raw)
         self.curves = {name: self._curve(name, CURVE_SIZE) for name in CURVES if name != "mu"}
         for name in ("mu_flat", "derivative"):
             self.curves[name].x_range = self.heat.x_range
         self._make_draggable()
-        self._add_tools()
+        add_tools(self.heat, BoxSelectTool(renderers=[], description="Select a region to mark"))
+        add_tools(self.raw)
         self.trend = blank(TREND_SIZE, "", "", margins=(6, 62, 42, 78))
         self.trend.name = "trend"
         self.trend_sources = draw_trend(self.trend)
-        self.request = ColumnDataSource(data={"frame": [state.frame], "frames": [[]]}, name="request")
         self.hands = {name: ColumnDataSource(data={"ends": []}, name=f"{name}_hand") for name in DRAGGED}
         left = column(self.raw, row(self.heat, *self.panels, spacing=0), spacing=0)
         pairs = list(self.curves.values())
         right = column(row(*pairs[:2], spacing=0), row(*pairs[2:], spacing=0), spacing=0)
         self.root = row(left, right, spacing=0, name="explorer")
-        # A model belongs to a document, and so speaks to Python, only when a root refers to it.
-        self.root.tags = [self.request, *self.hands.values()]
+        self.ask(state.frame)
+        self.root.tags = [*self.root.tags, *self.hands.values()]
 
     def _curve(self, curve: str, size: tuple[int, int], margins: tuple[int, int, int, int] = (8, 16, 42, 58)) -> figure:
         plot = blank(size, AXES[CURVES[curve].axis], "", margins=margins, y_range=DataRange1d(), name=curve)
@@ -101,21 +92,6 @@ class XANESScreen:
             )
         return plot
 
-    def _panel(self, name: str) -> figure:
-        """Return an empty panel whose frame axis is the map's."""
-        panel = blank(PANEL_SIZE, "", "", margins=(8, 12, 44, 14), y_range=self.heat.y_range, name=f"panel_{name}")
-        source = ColumnDataSource(data={column: [] for column in TRACK_COLUMNS}, name=f"panel_data_{name}")
-        draw_track(panel, source, upright=True)
-        add_hover(panel, name)
-        panel.select_one({"name": "track_line"}).name = f"panel_line_{name}"
-        panel.select_one({"name": "track_hover"}).name = f"panel_hover_{name}"
-        panel.add_layout(
-            Span(dimension="width", visible=False, line_color=CURSOR, line_width=1.6, name=f"panel_cursor_{name}")
-        )
-        panel.yaxis.visible = False
-        panel.xaxis.ticker.desired_num_ticks = 2
-        return panel
-
     def _make_draggable(self) -> None:
         for name in ("pre_window", "post_window"):
             self.raw.select_one({"name": name}).update(
@@ -129,45 +105,17 @@ class XANESScreen:
             )
         )  # fmt: skip
 
-    def _add_tools(self) -> None:
-        select = BoxSelectTool(renderers=[], description="Select a region to mark")
-        select.overlay.update(fill_color=SELECTION, fill_alpha=0.2, line_color=SELECTION, line_dash="dashed")
-        for plot, first in ((self.heat, [select]), (self.raw, [])):
-            zoom = BoxZoomTool(description="Zoom into a box")
-            wheel = WheelZoomTool(modifiers={"ctrl": True}, description="Zoom: Ctrl and wheel")
-            plot.add_tools(*first, zoom, PanTool(), wheel, ResetTool(description="Show all"), SaveTool())
-            plot.toolbar.update(active_drag=first[0] if first else None, active_scroll=wheel, logo=None)
-            plot.toolbar_location = "left"
-
     def make_documents(self) -> None:
         """Put the figures into documents; Bokeh forgets callbacks that are added afterwards."""
-        keys, drag = (
-            Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("keys.js", "xanes_drag.js")
-        )
-        models = {"root": self.root, "request": self.request, "cursor": self.part("map_cursor")}
         dragged = {"parts": [self.part(name) for name in DRAGGED], "hands": list(self.hands.values())}
-        document = Document()
-        document.add_root(self.root)
-        document.js_on_event(DocumentReady, CustomJS(args=models, code=keys), CustomJS(args=dragged, code=drag))
+        self.make_document(CustomJS(args=dragged, code=script_text("xanes_drag.js")))
         Document().add_root(self.trend)
-
-    def part(self, name: str) -> Any:
-        """Return the one model with a name; Bokeh's own search walks through every property of every model."""
-        if not self._parts:
-            self._parts = {one.name: one for one in self.root.references() if one.name}
-        return self._parts[name]
-
-    def source(self, name: str) -> ColumnDataSource:
-        """Return the data behind a renderer."""
-        return self.part(name).data_source
 
     def load(self, data: Spectra, state: XANESState) -> None:
         """Change everything that hangs on the data and not on the state."""
         self.data = data
-        frames, energies = data.whole
-        for ends, range_ in ((energies, self.heat.x_range), (frames, self.heat.y_range)):
-            range_.update(bounds=None)
-            range_.update(start=ends[0], end=ends[1], reset_start=ends[0], reset_end=ends[1], bounds=ends)
+        self.fit(data.whole)
+        energies = data.whole[1]
         if isinstance(self.raw.x_range, Range1d):
             self.raw.x_range.update(start=energies[0], end=energies[1], reset_start=energies[0], reset_end=energies[1])
         self.request.data = {"frame": [state.frame], "frames": [data.numbers.tolist()]}
@@ -206,19 +154,9 @@ class XANESScreen:
 
     def show_map(self, table: xr.Dataset, curve: str, state: XANESState) -> None:
         """Send the visible part of the map, reduced to the pixels of a screen."""
-        self.heat.x_range.update(start=state.axis_range[0], end=state.axis_range[1])
-        self.heat.y_range.update(start=state.frames[0], end=state.frames[1])
         look = {"frames": state.frames, "axis_range": state.axis_range, "reference": state.reference}
         image = figures.map_image(as_intensity(table, curve), **look)
-        self.source("map_image").data = image_columns(image)
-        mapper, bar = self.part("map_image").glyph.color_mapper, self.part("map_bar")
-        palette = map_palette(state.reference is not None)
-        if mapper.palette != palette:
-            mapper.palette = palette
-        levels, texts = bar_ticks(image)
-        bar.ticker.ticks = levels
-        bar.major_label_overrides = dict(zip(levels, texts, strict=True))
-        bar.title = map_title(curve, state.reference)
+        self.show_image(image, map_title(curve, state.reference), state)
 
     def show_series(self, table: xr.Dataset | None, state: XANESState) -> None:
         """Draw the edge energies of a series that was computed, beside the map and in the trend."""
@@ -252,14 +190,6 @@ class XANESScreen:
         label = "E₀ (eV)" if name == "e0" else axis_label(table[name])
         panel.xaxis.axis_label = label
         self.part(f"panel_hover_{name}").tooltips = hover_tips(label)
-
-    def show_region(self, state: XANESState) -> None:
-        """Draw what is selected."""
-        if state.region is None:
-            self.region.visible = False
-            return
-        first, last, low, high = state.region
-        self.region.update(left=low, right=high, bottom=first - 0.5, top=last + 0.5, visible=True)
 
     def show_marks(self, marks: list[Any]) -> None:
         """Draw the marks."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as w
@@ -14,8 +12,8 @@ from bokeh.events import RangesUpdate, SelectionGeometry, Tap
 from traitlets import TraitError
 
 from batlab.dashboards import page
-from batlab.dashboards.cycle_explorer import _person
-from batlab.dashboards.marking import Marking
+from batlab.dashboards.events import Dashboard, drawn_region
+from batlab.dashboards.marking import Marking, person
 from batlab.dashboards.script import names_in_use
 from batlab.dashboards.view import FigureView
 from batlab.dashboards.xanes_controls import BAD, DOUBTFUL, PLAIN, WIDTH, XANESControls
@@ -49,7 +47,7 @@ class XANESMarking(Marking):
         self.widget.titles = (*self.widget.titles[:3], "Edge energy")
 
 
-class XANESWorkbench:
+class XANESWorkbench(Dashboard):
     """One spectrum of a series with its windows, all that follows from it, and the series with the same settings.
 
     Windows, E0 and the range of k are dragged in the figures or typed; normalised and flattened spectrum, derivative,
@@ -89,11 +87,10 @@ class XANESWorkbench:
     """
 
     def __init__(self, series: xr.Dataset, store: Store | str | os.PathLike | None = None) -> None:
+        super().__init__()
         data = Spectra.of(series)
         self.store = Store(store) if isinstance(store, (str, os.PathLike)) else store
         self._given: dict[str, Any] = {"series": series, "store": self.store}
-        self._dirty: set[str] = set()
-        self._depth = 0
         self._applied: Applied | None = None
         self._shown = Done(None)
         self.state = data.first_state()
@@ -163,7 +160,7 @@ class XANESWorkbench:
         self.data = data
         self.screen.load(data, self.state)
         self.controls.load(data)
-        self.marking.load(data, self.store, _person())
+        self.marking.load(data, self.store, person())
         self._dirty = {*self.state.trait_names(), "applied"}
         self._refresh()
         self.state.observe(self._note)
@@ -215,34 +212,6 @@ class XANESWorkbench:
         finally:
             self.controls.apply.description = "apply to the series"
 
-    @contextmanager
-    def _event(self) -> Iterator[None]:
-        """Gather the changes of one event into one refresh."""
-        self._depth += 1
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            if not self._depth:
-                self._refresh()
-
-    def _change(self, **traits: Any) -> None:
-        with self._event():
-            for name, value in traits.items():
-                setattr(self.state, name, value)
-
-    def _note(self, change: Any) -> None:
-        self._dirty.add(change["name"])
-        if not self._depth:
-            self._refresh()
-
-    def _refresh(self) -> None:
-        dirty, self._dirty = self._dirty, set()
-        if not dirty:
-            return
-        self._draw(dirty)
-        self._follow()
-
     def _draw(self, dirty: set[str]) -> None:
         """Bring what has changed to the screen."""
         state, screen = self.state, self.screen
@@ -262,6 +231,7 @@ class XANESWorkbench:
             screen.show_cursor(state)
         if "region" in dirty:
             screen.show_region(state)
+        self._follow()
 
     def _compute(self) -> None:
         """Take the frame from the series where that has the same settings, else compute it."""
@@ -336,18 +306,10 @@ class XANESWorkbench:
             self.controls.say([(str(error), BAD)])
 
     def _select(self, event: Any) -> None:
-        """Take the box that was drawn: whole frames, and the energies as drawn, both within the data."""
-        if not event.final or event.geometry["type"] != "rect":
-            return
-        box, (low, high) = event.geometry, self.data.whole[1]
-        x0, x1 = (float(np.clip(x, low, high)) for x in sorted((box["x0"], box["x1"])))
-        y0, y1 = sorted((box["y0"], box["y1"]))
-        numbers = self.data.numbers
-        inside = numbers[(numbers >= y0) & (numbers <= y1)]
-        if not inside.size:
-            inside = numbers[[np.argmin(np.abs(numbers - (y0 + y1) / 2))]]
-        if x0 < x1:
-            self._change(region=(int(inside[0]), int(inside[-1]), x0, x1))
+        """Take the box that was drawn."""
+        region = drawn_region(event, self.data.numbers, self.data.whole[1])
+        if region is not None:
+            self._change(region=region)
 
     def _zoom(self, event: Any) -> None:
         self._change(axis_range=(event.x0, event.x1), frames=(event.y0, event.y1))
@@ -363,12 +325,6 @@ class XANESWorkbench:
         for at, values in ((event.x, place_), (event.y, value)):
             away += ((values - at) / (np.ptp(values[known]) or 1.0)) ** 2
         self._change(frame=int(np.asarray(shown["frame"])[np.argmin(np.where(known, away, np.inf))]))
-
-    def show(self) -> None:
-        """Display the dashboard. A cell that runs again closes the dashboard that it had shown before."""
-        page.display(self)
-        for view in self.views:
-            view.expect_paint()
 
     def code(self) -> str:
         """Return the lines of Python that reproduce what is on the screen."""

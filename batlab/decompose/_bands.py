@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +45,10 @@ def bands(
     enclose. To each of these extremes its own noise is added (a residual bootstrap). A local search can miss a
     far extreme; more `points` make it less likely. One that is missed makes a band too narrow, never too wide.
 
+    Where two components may change places without leaving this set, the band of each holds both of them (0 to 1,
+    often): that is true of every point, but no picture of one component. The result says so; a known spectrum, or a
+    frame that is known to be pure, keeps them apart.
+
     Parameters
     ----------
     result
@@ -65,7 +70,8 @@ def bands(
         With ``concentration_low``, ``concentration_high`` and ``spectra_low``, ``spectra_high`` (range and noise
         together), ``concentration_sigma`` and ``spectra_sigma`` (1 σ of the noise at the result alone). Without a
         closure the scale between the two is a convention: every spectrum keeps its projection on the series' mean.
-        ``attrs``: ``bands_tolerance``, ``bands_lack_of_fit`` [%], ``bands_level``, ``bands_widest`` (a component).
+        ``attrs``: ``bands_tolerance``, ``bands_lack_of_fit`` [%], ``bands_level``, ``bands_widest`` (a component),
+        ``bands_exchangeable`` (pairs that may change places: ``"0 and 2"``, or ``"none"``).
         With one component, or all spectra known, the bands are noise alone.
 
     Raises
@@ -80,7 +86,7 @@ def bands(
 
     References
     ----------
-    Sawall and Neymeyr, Anal. Chim. Acta 847, 38 (2014), doi:10.1016/j.aca.2014.08.041 (areas of feasible solutions);
+    Sawall et al., J. Chemom. 27, 106 (2013), doi:10.1002/cem.2498 (areas of feasible solutions);
     Golshan et al., Anal. Chim. Acta 911, 1 (2016), doi:10.1016/j.aca.2016.01.011 (review). Extremes of a component's
     total contribution, as MCR-BANDS has them, are no limits of single points.
 
@@ -258,4 +264,24 @@ def _dataset(result: MCRResult, limits: Limits, grain: Noise, start: np.ndarray,
     data.attrs["bands_widest"] = [float(one) for one in width]
     wide = np.flatnonzero(width > WIDE * scale(data)).tolist()
     data.attrs["bands_not_single_valued"] = ", ".join(map(str, wide)) or "none"
+    pairs = [f"{i} and {j}" for i, j in combinations(range(len(start)), 2) if _may_change_places(result, limits, i, j)]
+    data.attrs["bands_exchangeable"] = ", ".join(pairs) or "none"
     return data
+
+
+def _may_change_places(result: MCRResult, limits: Limits, one: int, other: int) -> bool:
+    """Return whether the profiles of two components lie within each other's bands throughout."""
+    content, spectra = _concentration(result), _spectra(result)
+    # Without a closure each spectrum keeps its own projection on the mean of the series.
+    height = spectra @ result.whole.values.mean(axis=0) if result.rules.total is None else np.ones(len(spectra))
+    if (height == 0).any():
+        return False
+    for host, guest in ((one, other), (other, one)):
+        ratio = height[guest] / height[host]
+        pairs = ((content[:, guest] * ratio, limits.concentration, (slice(None), host)),
+                 (spectra[guest] / ratio, limits.spectra, (host,)))  # fmt: skip
+        for profile, (low, high), at in pairs:
+            slack = 1e-9 * np.abs(profile).max()
+            if (profile < low[at] - slack).any() or (profile > high[at] + slack).any():
+                return False
+    return True

@@ -123,6 +123,12 @@ class MCRResult:
                 f"{one['peak_frame']:g}; band up to {one['widest'] / unit:.3f} wide (frame {one['widest_frame']:g}); "
                 f"{kind}"
             )
+        pairs = self.dataset.attrs.get("bands_exchangeable", "none")
+        if pairs != "none":
+            lines.append(
+                f"  components {pairs} may change places at the same fit: each band holds both; a known spectrum or a "
+                "pure frame keeps them apart"
+            )
         return lines
 
 

@@ -61,8 +61,8 @@ def target_transform(
 
     References
     ----------
-    Malinowski, Anal. Chim. Acta 103, 339 (1978), doi:10.1016/S0003-2670(01)83099-3; Beauchemin, Hesterberg and
-    Beauchemin, Soil Sci. Soc. Am. J. 66, 83 (2002), doi:10.2136/sssaj2002.8300.
+    Malinowski, Anal. Chim. Acta 103, 339 (1978); Beauchemin, Hesterberg and Beauchemin, Soil Sci. Soc. Am. J. 66, 83
+    (2002), doi:10.2136/sssaj2002.8300.
 
     Examples
     --------

@@ -49,7 +49,8 @@ def read(
         names its first group; all groups without it.
     grid
         ``"first"``: interpolate all groups linearly onto the grid of the first one (of `group`, in its order) and
-        return one series whatever their grids; NaN where a group did not reach.
+        return one series whatever their grids; NaN where a group did not reach. ``"own"``: a series in which each
+        keeps its energies, ``energy_measured`` over (frame, energy).
 
     Returns
     -------

@@ -6,30 +6,86 @@ import json
 import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from batlab.errors import ReadError
+from batlab.io import nexus, nxxas
+from batlab.io.folders import Folders
 from batlab.io.frames import utc
 from batlab.io.hdf5_files import blaming, check_plain, check_whole, open_file
-from batlab.io.links import Contents, Found
+from batlab.io.links import Contents, Found, root_keys, survey
 from batlab.io.scans import ENERGY, choose_scans, clean_name, counter, over_energy, to_ev, together
 from batlab.schema import quantity
 
-_ENTRY = re.compile(r"/(\d+\.\d+)")
+_ENTRY = re.compile(r"\d{1,9}\.\d{1,9}")
+POSITIONS = ("positioners_start", "positioners")  # the first that there is
+
 _EMISSION = re.compile(r"xes|emis", re.IGNORECASE)
 SPECTRA_LIMIT = 2**25  # numbers in a counter of many channels; larger ones are left for path=
 
 
-def scan_entries(contents: Contents) -> list[str]:
-    """Return the names ``"4.1"`` of the scans in a file, in order."""
-    names = [match[1] for name in contents.groups if (match := _ENTRY.fullmatch(name))]
-    names = [
-        name for name in names if f"/{name}/measurement" in contents.groups and f"/{name}/instrument" in contents.groups
-    ]
-    return sorted(names, key=lambda name: tuple(map(int, name.split("."))))
+def is_name(key: str) -> bool:
+    """Return whether an entry is named as scans are, ``"4.1"``."""
+    return _ENTRY.fullmatch(key) is not None
+
+
+@dataclass(frozen=True)
+class File:
+    """A file whose scans are looked at one by one: a day's hundreds hold some thousand names each."""
+
+    path: Path
+    folders: Folders
+    names: tuple[str, ...]  # entries named as scans, in order
+    others: tuple[str, ...]
+    seen: dict[str, Contents] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: Path, folders: Folders) -> File:
+        """Return what the names in the root of a file tell."""
+        keys = root_keys(path)
+        names = sorted(filter(is_name, keys), key=lambda name: tuple(map(int, name.split("."))))
+        return cls(path, folders, tuple(names), tuple(key for key in keys if not is_name(key)))
+
+    def contents(self, name: str) -> Contents:
+        """Return what a scan holds, but for its instrument, of which only the positions at its start are wanted."""
+        if name not in self.seen:
+            instrument = f"/{name}/instrument/"
+            for positions in POSITIONS:
+                kept = instrument + positions
+                found = survey(self.path, self.folders, [name], partial(_is_needed, instrument, kept))
+                if kept in found.groups:
+                    break
+            self.seen[name] = found
+        return self.seen[name]
+
+    @cached_property
+    def scans(self) -> tuple[str, ...]:
+        """Names of the entries that are scans."""
+        return tuple(name for name in self.names if _is_scan(self.contents(name), name))
+
+    def holds_only_scans(self) -> bool:
+        """Return whether it holds scans, and nothing that files are first asked for: frames, patterns, NXxas."""
+        if not self.scans:
+            return False
+        rest = [survey(self.path, self.folders, self.others)] if self.others else []
+        return not any(
+            holds_frames(contents) or nexus.pattern_groups(contents) or nxxas.entries(contents)
+            for contents in [*rest, *map(self.contents, self.names)]
+        )
+
+
+def _is_needed(instrument: str, kept: str, name: str) -> bool:
+    return not name.startswith(instrument) or name == kept or name.startswith(f"{kept}/")
+
+
+def _is_scan(contents: Contents, name: str) -> bool:
+    return f"/{name}/measurement" in contents.groups and f"/{name}/instrument" in contents.groups
 
 
 def holds_frames(contents: Contents) -> bool:
@@ -38,7 +94,7 @@ def holds_frames(contents: Contents) -> bool:
 
 
 def read(
-    contents: Contents,
+    file: File,
     *,
     scan: int | str | Sequence[int | str] | None = None,
     energy_unit: str | None = None,
@@ -48,14 +104,15 @@ def read(
 
     Parameters
     ----------
-    contents
-        What the file holds.
+    file
+        The file and its scans.
     scan
         Which: 4 or ``"4.1"``, or a list of them; without it all, as a DataTree.
     energy_unit
         ``"eV"`` or ``"keV"`` where an energy states no unit and is below 250.
     grid
-        ``"first"``: interpolate the chosen scans linearly onto the energies of the first and return one series.
+        ``"first"``: interpolate the chosen scans linearly onto the energies of the first and return one series;
+        ``"own"``: a series in which each keeps its energies, ``energy_measured`` over (frame, energy).
 
     Returns
     -------
@@ -77,18 +134,21 @@ def read(
         Scans without points are left out; counters of unequal lengths are cut to the shortest, as a stopped scan
         leaves them; a scan whose energy turns back stays over ``frame``.
     """
-    file = contents.path.name
-    names = scan_entries(contents)
+    label = file.path.name
+    names = file.names if scan is not None else file.scans
     if not names:
-        raise ReadError(f"{file}: holds no scans named '1.1', '2.1' …, which scan= chooses from")
+        raise ReadError(f"{label}: holds no scans named '1.1', '2.1' …, which scan= chooses from")
     # The second part of a scan holds what was counted at another pace.
-    chosen = choose_scans(names, scan, file, is_first=True)
-    by_name = {name: _scan(contents, name, energy_unit) for name in chosen}
+    chosen = choose_scans(names, scan, label, is_first=True)
+    odd = [name for name in chosen if not _is_scan(file.contents(name), name)]
+    if odd:
+        raise ReadError(f"{label}: {odd[0]} is no scan, it lacks 'measurement' or 'instrument'")
+    by_name = {name: _scan(file.contents(name), name, energy_unit) for name in chosen}
     empty = [name for name, part in by_name.items() if part is None]
     if len(empty) == len(by_name) or (scan is not None and empty):
-        raise ReadError(f"{file}: scan {empty[0]} holds no points")
+        raise ReadError(f"{label}: scan {empty[0]} holds no points")
     if empty:
-        warnings.warn(f"{file}: scans {', '.join(empty)} hold no points and are left out", UserWarning, 3)
+        warnings.warn(f"{label}: scans {', '.join(empty)} hold no points and are left out", UserWarning, 3)
     parts = {name: part for name, part in by_name.items() if part is not None}
     if scan is None and len(names) > 1:
         return xr.DataTree.from_dict(parts)
@@ -145,9 +205,10 @@ def _values(contents: Contents, found: dict[str, Found]) -> dict[str, np.ndarray
         with open_file(path) as file, blaming(path, "a counter cannot be read"):
             for key, one in found.items():
                 if one.file == path:
+                    array = file[one.inner]
                     check_plain(one.dtype, one.name)
-                    check_whole(file[one.inner], path)
-                    result[key] = np.asarray(file[one.inner][()])
+                    check_whole(array, path)
+                    result[key] = np.asarray(array[()])
     return {key: result[key] for key in found}
 
 
@@ -194,7 +255,7 @@ def _attributes(contents: Contents, name: str, axis: str | None, left: list[str]
         attrs["scan_axis"] = axis
     if left:
         attrs["left_out"] = "; ".join(sorted(left))
-    for group in ("positioners_start", "positioners"):
+    for group in POSITIONS:
         place = f"/{name}/instrument/{group}"
         found = {one.stem: one for one in contents.children(place) if one.shape == () and _is_number(one)}
         if found:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import xarray as xr
 
 from batlab.errors import ReadError
 from batlab.io.physical_units import positive
-
-if TYPE_CHECKING:
-    from batlab.io.links import Contents
 
 NAME = "HDF5 and NeXus"
 HINTS = frozenset(
@@ -70,7 +66,8 @@ def read(
     energy_unit
         ``"eV"`` or ``"keV"`` where an energy of a scan states no unit.
     grid
-        ``"first"``: interpolate scans linearly onto the energies of the first.
+        ``"first"``: interpolate scans linearly onto the energies of the first; ``"own"``: a series in which each keeps
+        its energies, ``energy_measured`` over (frame, energy).
 
     Raises
     ------
@@ -79,7 +76,7 @@ def read(
     UnsafePathError
         A link leads outside the file's folder.
     """
-    from batlab.io import detector, netcdf, nexus
+    from batlab.io import detector, netcdf, nexus, nxxas
     from batlab.io.folders import Folders
     from batlab.io.links import survey
     from batlab.io.text_heaps import NAMED, check_heaps
@@ -91,10 +88,14 @@ def read(
         if len(paths) > 1:
             raise ReadError(f"{paths[0].name}: was saved by batlab; open such files one by one")
         return netcdf.read(paths[0], Folders.of(paths[0], allow_links))
-    surveys = [survey(one, Folders.of(one, allow_links)) for one in paths]
-    spectra = _spectra(surveys, path, scan, energy_unit=energy_unit, timezone=timezone, grid=grid)
-    if spectra is not None:
-        return spectra
+    if path is None or scan is not None:
+        found = _scans(paths, allow_links, scan, energy_unit, grid)
+        if found is not None:
+            return found
+    surveys = [survey(one, Folders.of(one, allow_links), _entry(one, path)) for one in paths]
+    if any(nxxas.entries(contents, path) for contents in surveys):
+        _only_one(paths)
+        return nxxas.read(surveys[0], path=path, energy_unit=energy_unit, timezone=timezone, grid=grid)
     holds_patterns = [bool(nexus.pattern_groups(contents, path)) for contents in surveys]
     if len(set(holds_patterns)) > 1:
         one, other = paths[holds_patterns.index(True)].name, paths[holds_patterns.index(False)].name
@@ -108,34 +109,36 @@ def read(
     return _with_wavelength(result, wavelength)
 
 
-def _spectra(
-    surveys: list[Contents],
-    path: str | None,
+def _scans(
+    paths: list[Path],
+    allow_links: str | os.PathLike | Iterable[str | os.PathLike],
     scan: int | str | Sequence[int | str] | None,
-    *,
     energy_unit: str | None,
-    timezone: str | None,
     grid: str | None,
 ) -> xr.Dataset | xr.DataTree | None:
-    """Return the spectra or scans of a file of such, None where it holds something else."""
-    from batlab.io import bliss, nexus, nxxas
+    """Return the scans of a BLISS file, None where it holds something else and no scan is asked for."""
+    from batlab.io import bliss
+    from batlab.io.folders import Folders
 
-    if scan is None and any(nxxas.entries(contents, path) for contents in surveys):
-        _only_one(surveys)
-        return nxxas.read(surveys[0], path=path, energy_unit=energy_unit, timezone=timezone, grid=grid)
-    is_bliss = path is None and any(
-        bliss.scan_entries(contents) and not bliss.holds_frames(contents) and not nexus.pattern_groups(contents)
-        for contents in surveys
-    )
-    if scan is None and not is_bliss:
+    files = [bliss.File.of(one, Folders.of(one, allow_links)) for one in paths]
+    if scan is None and not any(file.holds_only_scans() for file in files):
         return None
-    _only_one(surveys)
-    return bliss.read(surveys[0], scan=scan, energy_unit=energy_unit, grid=grid)
+    _only_one(paths)
+    return bliss.read(files[0], scan=scan, energy_unit=energy_unit, grid=grid)
 
 
-def _only_one(surveys: list[Contents]) -> None:
-    if len(surveys) > 1:
-        raise ReadError(f"{surveys[0].path.name}: {len(surveys)} files of spectra at once; open them one by one")
+def _entry(file: Path, path: str | None) -> list[str] | None:
+    """Return the one entry that `path` leads to where there are many scans, which together may be too many to visit."""
+    from batlab.io import bliss
+    from batlab.io.links import root_keys
+
+    first = (path or "").strip("/").split("/")[0]
+    return [first] if bliss.is_name(first) and first in root_keys(file) else None
+
+
+def _only_one(paths: list[Path]) -> None:
+    if len(paths) > 1:
+        raise ReadError(f"{paths[0].name}: {len(paths)} files of spectra at once; open them one by one")
 
 
 def _with_wavelength(result: xr.Dataset | xr.DataTree, wavelength: float | None) -> xr.Dataset | xr.DataTree:

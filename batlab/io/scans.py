@@ -138,9 +138,10 @@ def together(parts: Mapping[str, xr.Dataset], grid: str | None = None) -> xr.Dat
     """Return one scan as it is, several on one grid as one series (frame, …), others as a tree.
 
     With ``grid="first"`` all are interpolated linearly onto the grid of the first and are one series, NaN where a scan
-    did not reach; the attribute ``grid`` says so.
+    did not reach; the attribute ``grid`` says so. With ``grid="own"`` each keeps its points: ``energy_measured`` over
+    (frame, energy), NaN behind the last.
     """
-    choose("grid", grid, [None, "first"])
+    choose("grid", grid, [None, "first", "own"])
     scans = list(parts.values())
     if len(scans) == 1:
         return scans[0]
@@ -153,11 +154,28 @@ def together(parts: Mapping[str, xr.Dataset], grid: str | None = None) -> xr.Dat
         (name for name, part in parts.items() if set(part.dims) != set(first.dims) or "frame" in part.dims), None
     )
     if odd is not None:
-        raise ReadError(f"grid='first' needs scans over one axis, {odd!r} is over {tuple(map(str, parts[odd].dims))}")
+        raise ReadError(f"grid={grid!r} needs scans over one axis, {odd!r} is over {tuple(map(str, parts[odd].dims))}")
+    if grid == "own":
+        return _side_by_side(parts)
     moved = sum(not _same_grid(first, other) for other in scans)
     result = _stack([_onto(first, scan) for scan in scans])
     result.attrs["grid"] = f"{moved} of {len(scans)} interpolated linearly onto the points of {next(iter(parts))!r}"
     return result
+
+
+def _side_by_side(parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Return scans of unequal grids as a series that keeps the points of each."""
+    odd = next((name for name, part in parts.items() if "energy" not in part.dims), None)
+    if odd is not None:
+        raise ReadError(f"grid='own' needs scans over energy, {odd!r} is over {tuple(map(str, parts[odd].dims))}")
+    most = max(part.sizes["energy"] for part in parts.values())
+    plain, grids = [], []
+    for part in parts.values():
+        spare = most - part.sizes["energy"]
+        grids.append(np.pad(part["energy"].values.astype(float), (0, spare), constant_values=np.nan))
+        plain.append(part.drop_vars("energy").pad(energy=(0, spare)))
+    told = {**next(iter(parts.values()))["energy"].attrs, "long_name": "photon energies of each frame"}
+    return _stack(plain).assign_coords(energy_measured=xr.Variable(("frame", "energy"), np.stack(grids), told))
 
 
 def _onto(first: xr.Dataset, scan: xr.Dataset) -> xr.Dataset:

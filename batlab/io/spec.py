@@ -75,7 +75,8 @@ def read(
         Zone of the scans' ``#D`` where no ``#E`` with an ``Epoch`` column gives the time; without it taken as UTC,
         and the attribute ``clock`` says so.
     grid
-        ``"first"``: interpolate the chosen scans linearly onto the energies of the first and return one series.
+        ``"first"``: interpolate the chosen scans linearly onto the energies of the first and return one series;
+        ``"own"``: a series in which each keeps its energies, ``energy_measured`` over (frame, energy).
     encoding
         Of the text.
 

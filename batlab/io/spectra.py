@@ -39,7 +39,8 @@ def read(paths: list[Path], **hints: Any) -> xr.Dataset:
         (several: channels); keys are energy or angle, i0, itrans, ifluor, irefer, mu, mutrans, mufluor, murefer,
         mu_reference, deadtime_factor, icr, ocr. ``energy_unit`` "eV" or "keV" where the file does not say;
         ``mono_d_spacing`` [angstrom] for angles; ``timezone`` of a clock that states none, "Europe/Paris";
-        ``grid="first"`` interpolates a series of unequal points linearly onto those of the first scan; ``sort=True``
+        ``grid="first"`` interpolates a series of unequal points linearly onto those of the first scan, ``grid="own"``
+        keeps each scan's (``energy_measured`` over (frame, energy), NaN behind the last); ``sort=True``
         sorts a scan that goes back; ``encoding``; ``decimal`` "," or ".".
 
     Returns

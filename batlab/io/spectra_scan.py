@@ -116,7 +116,7 @@ def read_block(path: Path, hints: dict[str, Any]) -> tuple[str, Block]:
 def check_hints(hints: dict[str, Any]) -> None:
     """Refuse words that no reader of spectra knows."""
     choose("energy_unit", hints.get("energy_unit"), [None, *ENERGY_UNITS])
-    choose("grid", hints.get("grid"), [None, "first"])
+    choose("grid", hints.get("grid"), [None, "first", "own"])
     choose("sort", hints.get("sort", False), [True, False])
     choose("decimal", hints.get("decimal"), [None, ",", "."])
 

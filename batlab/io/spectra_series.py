@@ -13,18 +13,20 @@ from batlab.io.frames import utc
 from batlab.io.spectra_scan import HEADER_LIMIT, Scan
 from batlab.schema import quantity
 
+OWN = "energy_measured"  # of scans whose grids differ
 AXES = {"energy": ("eV", "photon energy"), "k": ("1/angstrom", "photoelectron wavenumber")}
 
 
 def dataset(scans: list[Scan], hints: dict[str, Any]) -> xr.Dataset:
     """Return one scan over its axis, or a series over (frame, axis).
 
-    Frames are ordered by their start where every scan states one, else as the files are named.
+    Frames are ordered by their start where every scan states one, else as the files are named. With ``grid="own"``
+    scans of unequal grids keep their points: ``energy_measured`` (frame, energy) [eV], NaN behind a scan's last.
 
     Raises
     ------
     ReadError
-        Scans with other columns or, unless ``grid="first"``, another grid than the first.
+        Scans with other columns or, unless ``grid`` is given, another grid than the first.
     """
     times = [utc_of(scan.table.start, hints.get("timezone")) for scan in scans]
     known = [time for time in times if time is not None]
@@ -36,7 +38,11 @@ def dataset(scans: list[Scan], hints: dict[str, Any]) -> xr.Dataset:
     first = scans[0]
     for other in scans[1:]:
         _same_columns(first, other)
-    moved = [_onto(first, scan, hints.get("grid")) for scan in scans]
+    own = hints.get("grid") == "own" and any(not np.array_equal(scan.x, first.x) for scan in scans)
+    if own and first.axis != "energy":
+        raise ReadError(f"{first.table.name}: grid='own' is for scans over energy, got {first.axis!r}")
+    most = max(len(scan.x) for scan in scans)
+    moved = [_padded(scan, most) if own else _onto(first, scan, hints.get("grid")) for scan in scans]
     lead = () if len(scans) == 1 else ("frame",)
     variables = {}
     for name, column in first.columns.items():
@@ -47,9 +53,14 @@ def dataset(scans: list[Scan], hints: dict[str, Any]) -> xr.Dataset:
         each = np.array([scan.table.numbers[name].value for scan in scans if name in scan.table.numbers])
         if len(each) == len(scans) and np.isfinite(each).any():
             variables[name] = quantity(lead, each if lead else each[0], number.units, number.long_name)
-    result = xr.Dataset(variables, _coordinates(scans, known, lead), _attributes(scans))
+    coords = _coordinates(scans, known, lead)
+    if own:
+        grids = np.stack([np.pad(scan.x, (0, most - len(scan.x)), constant_values=np.nan) for scan in scans])
+        del coords["energy"]
+        coords[OWN] = quantity(("frame", "energy"), grids, "eV", "photon energies of each frame")
+    result = xr.Dataset(variables, coords, _attributes(scans))
     n_moved = sum(not np.array_equal(scan.x, first.x) for scan in scans)
-    if n_moved:
+    if n_moved and not own:
         result.attrs["grid"] = f"{n_moved} of {len(scans)} scans interpolated linearly onto {first.table.name}'s points"
     return say_clock(result, [scan.table.start for scan in scans], hints.get("timezone"), first.table.name)
 
@@ -94,13 +105,24 @@ def _onto(first: Scan, scan: Scan, grid: str | None) -> dict[str, np.ndarray]:
         apart = f", up to {np.abs(scan.x - first.x).max():.3g} apart" if len(scan.x) == len(first.x) else ""
         raise ReadError(
             f"{scan.table.name}: its {scan.axis} points ({told[0]}) are not exactly those of {first.table.name} "
-            f"({told[1]}{apart}); pass grid='first' to interpolate all linearly onto the first, or open them apart and "
+            f"({told[1]}{apart}); pass grid='first' to interpolate all linearly onto the first, grid='own' to keep "
+            "the points of each (which xas.normalize, edge_energy and remove_background take), or open them apart and "
             "use curves.regrid"
         )
     return {
         name: np.apply_along_axis(lambda y: np.interp(first.x, scan.x, y, left=np.nan, right=np.nan), -1, column.values)
         for name, column in scan.columns.items()
     }
+
+
+def _padded(scan: Scan, most: int) -> dict[str, np.ndarray]:
+    """Return the scan's columns with NaN behind its last point, `most` points each."""
+    spare = most - len(scan.x)
+    return {
+        name: np.pad(column.values.astype(float), [(0, 0)] * (column.values.ndim - 1) + [(0, spare)],
+                     constant_values=np.nan)
+        for name, column in scan.columns.items()
+    }  # fmt: skip
 
 
 def _coordinates(scans: list[Scan], known: list[Any], lead: tuple[str, ...]) -> dict[str, xr.Variable]:

@@ -1,4 +1,4 @@
-"""XDI, the text format of the XAS data interchange (DOI 10.1088/1742-6596/712/1/012018): reading and writing."""
+"""XDI, the text format of the XAS data interchange (DOI 10.1088/1742-6596/712/1/012148): reading and writing."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
 """X-ray absorption: XANES and EXAFS of single spectra and of whole series."""
 
-from typing import Any as _Any
+from batlab.lazy import names as _names
 
-from batlab.errors import did_you_mean as _did_you_mean
-
-# Public name -> module that holds it: one line a name; loaded when first asked for.
+# Public name -> module that holds it: one line a name.
 _HOMES: dict[str, str] = {
     "deglitch": "glitches",
     "rebin": "rebinning",
@@ -35,15 +33,4 @@ _HOMES: dict[str, str] = {
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> _Any:
-    if name in _HOMES:
-        from importlib import import_module
-
-        return getattr(import_module(f"batlab.xas.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'batlab.xas' has no attribute {name!r}{_did_you_mean(name, __all__)}")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = _names(__name__, _HOMES)

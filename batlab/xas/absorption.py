@@ -11,7 +11,7 @@ import xarray as xr
 
 from batlab.errors import DimensionError, SchemaError, choose
 from batlab.schema import quantity, record, require
-from batlab.xas.grids import is_lazy
+from batlab.xas.grids import OWN, is_lazy
 
 FUNCTION = "xas.mu"
 MODES = {
@@ -111,7 +111,7 @@ def mu(
         result["mu_reference"] = quantity(
             tuple(map(str, reference.dims)), reference.data, "1", "absorption of the reference"
         )
-    _warn_of_lost(result["mu"])
+    _warn_of_lost(result["mu"], ds)
     result.attrs |= {"mu_mode": mode} | ({"deadtime": told} if mode == "fluorescence" else {})
     arguments: dict[str, Any] = (
         {"deadtime": deadtime, "bad_channels": list(bad_channels)} if mode == "fluorescence" else {}
@@ -224,10 +224,13 @@ def _factor(ds: xr.Dataset, deadtime: str | float | Sequence[float] | None) -> t
     return 1.0 / (1.0 - busy), f"not paralysed, {tau.min():.3g} to {tau.max():.3g} s"
 
 
-def _warn_of_lost(value: xr.DataArray) -> None:
+def _warn_of_lost(value: xr.DataArray, ds: xr.Dataset) -> None:
     if is_lazy(value):
         return
-    lost = int((~np.isfinite(value)).sum())
+    missing = ~np.isfinite(value)
+    if OWN in ds.variables:  # behind the last point of a frame there was nothing to lose
+        missing = missing & np.isfinite(ds[OWN])
+    lost = int(missing.sum())
     if lost:
         warnings.warn(
             f"{FUNCTION}: {lost} of {value.size} points have no intensity (zero, negative or missing counts); their mu "

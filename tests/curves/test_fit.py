@@ -151,6 +151,27 @@ def test_lines_of_a_phase_help_one_another():
     assert found.hkl.values.tolist() == ["1 0 0", "1 1 0", "1 1 1"]
 
 
+def test_a_narrow_peak_on_the_flank_of_a_wide_one_is_told_from_it():
+    # From one width for both a fit may end with the two in each other, which then are called unresolved.
+    x = 3.0 + 0.004 * np.arange(-35, 40)
+    truth = (3.0, 500.0, 0.05, 0.0), (3.036, 150.0, 0.024, 0.2)
+    exact = sum(profile(x, *one) for one in truth)
+    noisy = exact + np.random.default_rng(1).normal(0, 4.0, (20, len(x)))
+    patterns = pattern(noisy, x, units="1")
+    patterns["intensity_sigma"] = quantity(("frame", "q"), np.full(noisy.shape, 4.0), "1", "1 sigma")
+    found = check(curves.fit_peaks(patterns, near=[3.0, 3.036], width=0.04, window=0.3, search=0.04, background=None))
+    assert (found.status <= 1).all()
+    for peak, (position, _, fwhm, _) in enumerate(truth):
+        np.testing.assert_allclose(found.position[:, peak], position, atol=2e-3)
+        assert float(found.fwhm[:, peak].median()) == pytest.approx(fwhm, rel=0.06)
+    assert float(found.chi2_reduced.mean()) == pytest.approx(1, abs=0.1)
+    # One peak that was named twice is not torn into two.
+    single = pattern(profile(x, *truth[0]) + np.random.default_rng(2).normal(0, 4.0, (20, len(x))), x, units="1")
+    single["intensity_sigma"] = patterns["intensity_sigma"]
+    twice = curves.fit_peaks(single, near=[3.0, 3.036], width=0.04, window=0.3, search=0.04, background=None)
+    assert ((twice.status <= 1).sum("peak") <= 1).mean() >= 0.9
+
+
 def test_crossing_lines_do_not_swap_silently():
     moving, standing = (lambda f: (2.8 + 0.006 * f, 500, 0.03, 0.5)), (lambda f: (3.0, 800, 0.03, 0.5))
     table = xr.Dataset(

@@ -9,7 +9,8 @@ from bokeh.events import SelectionGeometry, Tap
 from traitlets import TraitError
 
 import batlab as bl
-from batlab.dashboards import ComponentExplorer
+from batlab.dashboards import ComponentExplorer, component_data
+from batlab.decompose.table import as_table
 from batlab.errors import DimensionError
 from batlab.schema import quantity
 
@@ -45,6 +46,22 @@ def planted(n=3, noise=2e-3, seed=0, name="mu_norm", axis="energy", **coords):
             **coords,
         },
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def counted_once():
+    """Five methods need a second to count components: here they are asked once for each series, not for each test."""
+    known, count = {}, component_data.rank
+
+    def once(data, of=None):
+        key = of, as_table(data, of).values.tobytes()
+        if key not in known:
+            known[key] = count(data, of=of)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(component_data, "rank", once)
+        yield
 
 
 @pytest.fixture

@@ -175,7 +175,7 @@ def test_groups_are_chosen(tmp_path):
         io.open(path, group=[])
     with pytest.raises(TypeError, match="'groups'; did you mean 'group'"):
         io.open(path, groups="Ni")
-    with pytest.raises(ValueError, match="grid must be None or 'first', got 'last'"):
+    with pytest.raises(ValueError, match="grid must be None, 'first' or 'own', got 'last'"):
         io.open(path, grid="last")
 
 

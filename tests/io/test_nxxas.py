@@ -9,6 +9,7 @@ import xarray as xr
 
 from batlab import datasets, io
 from batlab.errors import ReadError
+from batlab.io import links
 from batlab.schema import check, quantity
 
 E = np.linspace(8.3, 8.4, 11)  # keV
@@ -217,6 +218,43 @@ def test_bliss_scans_that_went_wrong(tmp_path):
     with pytest.raises(ReadError, match="pass energy_unit='eV' or energy_unit='keV'"):
         io.open(path)
     assert float(io.open(path, energy_unit="keV").energy[0]) == 8300
+
+
+def test_a_file_of_many_scans_is_read_scan_by_scan(tmp_path, monkeypatch):
+    # Some hundred scans of 1200 names each exceed what one survey visits; here 12 of some 12, and a limit of 40.
+    path = write_bliss(tmp_path / "b.h5", {f"{n}.1": ENERGY_SCAN for n in range(1, 13)})
+    with h5py.File(path, "a") as file:
+        file["3.1/instrument/positioners_start/sx"], file["3.1/instrument/positioners_dial_start/sx"] = 2.5, 9.0
+        file["4.1/measurement/elsewhere"] = h5py.ExternalLink("../beside.h5", "/data")
+    monkeypatch.setattr("batlab.io.links.LIMIT", 40)
+    seen = []
+    enter = links._enter
+    monkeypatch.setattr(links, "_enter", lambda *args: seen.append(args[4]) or enter(*args))
+    scan = check(io.open(path, scan=3))
+    assert scan.i0.dims == ("energy",)
+    assert json.loads(scan.attrs["positioners"]) == {"sx": 2.5}
+    assert {name.split("/")[1] for name in seen} == {"3.1"}
+    assert not any("dial" in name or name.endswith("I0/data") for name in seen)
+    tree = check(io.open(path))
+    assert list(tree.children) == [f"{n}.1" for n in range(1, 13)]
+    assert json.loads(tree["4.1"].attrs["positioners"]) == {"sx": 1.5}
+    assert "elsewhere" not in tree["4.1"]
+    with h5py.File(path, "a") as file:
+        file["5.1/instrument/pilatus/data"] = np.ones((2, 6, 7), "i4")
+    assert io.open(path, path="/5.1/instrument/pilatus/data").sizes == {"frame": 2, "y": 6, "x": 7}
+    with h5py.File(path, "a") as file:
+        file["6.1/measurement/pilatus"] = np.ones((2, 6, 7), "i4")
+    with pytest.raises(ReadError, match=r"more than 40 groups and arrays.*scan=.*path="):
+        io.open(path)
+
+
+def test_an_entry_that_is_no_scan(tmp_path):
+    path = write_bliss(tmp_path / "b.h5", {"1.1": ENERGY_SCAN})
+    with h5py.File(path, "a") as file:
+        file.create_group("2.1/measurement")
+    with pytest.raises(ReadError, match=r"2\.1 is no scan, it lacks 'measurement' or 'instrument'"):
+        io.open(path, scan=2)
+    assert check(io.open(path)).i0.dims == ("energy",)
 
 
 def test_spectra_of_many_channels(tmp_path):

@@ -113,6 +113,12 @@ def test_unequal_grids_meet_on_the_first_if_asked(tmp_path):
     series = check(io.open(path, scan=[1, 5], energy_unit="keV", grid="first"))
     assert float(series.itrans[1, 1]) == pytest.approx(50000 + 0.8)
     assert "1 of 2 interpolated" in series.attrs["grid"]
+    own = check(io.open(path, scan=[1, 5], energy_unit="keV", grid="own"))
+    tree = io.open(path, scan=[1, 5], energy_unit="keV")
+    for row, name in enumerate(("1.1", "5.1")):
+        np.testing.assert_array_equal(own.energy_measured[row], tree[name].energy)
+        np.testing.assert_array_equal(own.itrans[row], tree[name].itrans)
+    assert own.scan.values.tolist() == ["1.1", "5.1"]
 
 
 def test_multichannel_spectra(tmp_path):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batlab import datasets, io
-from batlab.errors import ReadError
+from batlab import datasets, io, xas
+from batlab.errors import ReadError, SchemaError
 from batlab.io import columns, spectra
 from batlab.io.spectra_labels import moment
 from batlab.schema import check
@@ -227,6 +227,29 @@ def test_frames_follow_their_clocks_not_their_names(tmp_path):
     assert ds["file"].values.tolist() == ["a.2", "a.3", "a.1"]
 
 
+def test_scans_may_keep_grids_of_their_own(tmp_path):
+    alone = []
+    for name, energy in (("a.1", np.arange(8200.0, 8700, 2.0)), ("a.2", np.arange(8203.0, 8690, 1.5))):
+        mu = 0.2 + 1.1 * (0.5 + np.arctan((energy - 8333) / 2) / np.pi)
+        rows = "".join(f"{e} 1000000.0 {1e6 * np.exp(-m)}\n" for e, m in zip(energy, mu))
+        alone.append(xas.normalize(xas.mu(io.open(written(tmp_path, PLAIN + rows, name)), counting=False)))
+    series = check(io.open(tmp_path / "a.*", grid="own"))
+    assert "energy" not in series.coords
+    assert series["energy_measured"].dims == ("frame", "energy")
+    windows = {"pre": (-120, -50), "post": (60, 340), "nnorm": 1}
+    done = check(xas.normalize(xas.mu(series, counting=False), **windows))  # no word of the points behind the last
+    for row, scan in enumerate(alone):
+        n = scan.sizes["energy"]
+        np.testing.assert_array_equal(series["energy_measured"][row, :n], scan["energy"])
+        assert np.isnan(done["mu_norm"][row, n:]).all()
+        np.testing.assert_allclose(done["mu_norm"][row, :n], xas.normalize(scan, **windows)["mu_norm"], atol=1e-9)
+    # Steps that need one grid say so; equal grids are an ordinary series.
+    with pytest.raises(SchemaError, match="needs one energy grid for all frames; open the files with grid='first'"):
+        xas.white_line(done)
+    written(tmp_path, (tmp_path / "a.1").read_text(), "a.2")
+    assert check(io.open(tmp_path / "a.*", grid="own")).energy.dims == ("energy",)
+
+
 def test_series_of_unlike_scans_are_refused(tmp_path):
     written(tmp_path, PLAIN + "7000 5 4\n7001 6 4\n7002 6 5\n", "a.1")
     written(tmp_path, PLAIN + "7000 5 4\n7001.5 6 4\n7002 6 5\n", "a.2")
@@ -237,7 +260,7 @@ def test_series_of_unlike_scans_are_refused(tmp_path):
     written(tmp_path, "# energy i0 ifluor\n7000 5 4\n7001 6 4\n7002 6 5\n", "a.2")
     with pytest.raises(ReadError, match=r"a.2: its columns differ from those of a.1 in ifluor, itrans"):
         io.open(tmp_path / "a.*")
-    with pytest.raises(ValueError, match="grid must be None or 'first'"):
+    with pytest.raises(ValueError, match="grid must be None, 'first' or 'own'"):
         io.open(tmp_path / "a.*", grid="frist")
     with pytest.raises(TypeError, match="did you mean 'columns'"):
         io.open(tmp_path / "a.1", column={"energy": 1})
