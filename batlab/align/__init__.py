@@ -1,5 +1,24 @@
-"""Clocks and exposure windows: everything on one time axis."""
+"""Clocks and exposure windows, lag and drift: everything on one time axis."""
 
-from batlab.align.frames import onto_frames
+from typing import Any as _Any
 
-__all__ = ["onto_frames"]
+from batlab.errors import did_you_mean as _did_you_mean
+
+# Public name -> module that holds it: one line a name; loaded when first asked for.
+_HOMES: dict[str, str] = {
+    "onto_frames": "frames",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f"batlab.align.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'batlab.align' has no attribute {name!r}{_did_you_mean(name, __all__)}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
