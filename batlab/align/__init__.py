@@ -6,6 +6,10 @@ from batlab.errors import did_you_mean as _did_you_mean
 
 # Public name -> module that holds it: one line a name; loaded when first asked for.
 _HOMES: dict[str, str] = {
+    "correlation": "correlated",
+    "estimate_lag": "lag",
+    "Lag": "lag_result",
+    "LagUndecidedError": "lag_search",
     "onto_frames": "frames",
 }
 

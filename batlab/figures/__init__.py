@@ -6,6 +6,7 @@ dashboard moves have names (``cursor``, ``map``, ``line``).
 
 from batlab.figures.absorption import absorption
 from batlab.figures.absorption_series import absorption_map, edge_trend
+from batlab.figures.comparison import comparison, correlation
 from batlab.figures.components import component_concentrations, component_spectra, rank_evidence
 from batlab.figures.cycling import cycling
 from batlab.figures.detector_image import detector_image
@@ -22,8 +23,10 @@ __all__ = [
     "absorption",
     "absorption_map",
     "add_marks",
+    "comparison",
     "component_concentrations",
     "component_spectra",
+    "correlation",
     "cycling",
     "detector_image",
     "distinct",
