@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from batlab.dashboards.component_explorer import ComponentExplorer
     from batlab.dashboards.cycle_explorer import CycleExplorer
     from batlab.dashboards.show import show
+    from batlab.dashboards.technique_comparison import TechniqueComparison
     from batlab.dashboards.xanes_workbench import XANESWorkbench
 
 _HOMES = {
@@ -18,10 +19,11 @@ _HOMES = {
     "ComponentExplorer": "component_explorer",
     "CycleExplorer": "cycle_explorer",
     "show": "show",
+    "TechniqueComparison": "technique_comparison",
     "XANESWorkbench": "xanes_workbench",
 }
 
-__all__ = ["Calibrator", "ComponentExplorer", "CycleExplorer", "XANESWorkbench", "show"]
+__all__ = ["Calibrator", "ComponentExplorer", "CycleExplorer", "TechniqueComparison", "XANESWorkbench", "show"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,7 @@ class ComparisonState(HasTraits):
     Attributes
     ----------
     axis
-        What the techniques share: ``"time"``, ``"capacity"``, ``"lithium"`` or ``"temperature"``, as far as it is known.
+        What the techniques share: ``"time"``, ``"capacity"``, ``"lithium"`` or ``"temperature"``, where it is known.
     frame
         The cursor, as the frames of the leading technique count; a number between two frames goes to the nearest.
     stretch

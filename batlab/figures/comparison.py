@@ -12,7 +12,7 @@ import xarray as xr
 from batlab.errors import DimensionError, SchemaError, choose
 from batlab.figures.style import COLOURS, CURSOR, FAINT, axis_label, blank
 from batlab.figures.technique import Along, Choice, as_frames, choices, map_limits, numbers_of, technique_trace
-from batlab.figures.technique_panel import LAST_BOTTOM, LEFT, RIGHT, Panel, short, technique_panel
+from batlab.figures.technique_panel import LAST_BOTTOM, LEFT, RIGHT, short, technique_panel
 
 if TYPE_CHECKING:
     from bokeh.models import Column
@@ -27,10 +27,12 @@ OVERLAY_HEIGHT = 104
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """Techniques over ``frame`` by name, and the first moment of all of them."""
+    """Techniques over ``frame`` by name; `clock` tells the time to the others, `zero` is its first moment."""
 
     tables: dict[str, xr.Dataset]
+    clock: str
     zero: np.datetime64
+    middles: dict[str, np.ndarray]
 
     @classmethod
     def of(cls, tree: xr.DataTree, who: str = NAME) -> Experiment:
@@ -57,16 +59,14 @@ class Experiment:
                 raise SchemaError(
                     f"technique {name!r} has nothing to show: no number along its frames, and no map over them"
                 )
-        return cls(tables, min(np.nanmin(table["time"].values) for table in tables.values()).astype("datetime64[ns]"))
+        clock = next((name for name in names if "record" in tree[name].dims), names[0])
+        stamps = tables[clock]["time"].values.astype("datetime64[ns]")
+        zero = stamps[~np.isnat(stamps)].min()
+        return cls(tables, clock, zero, {name: _middles(table, zero) for name, table in tables.items()})
 
     def seconds(self, name: str) -> np.ndarray:
-        """Return the middle of every exposure in seconds since the first moment."""
-        table = self.tables[name]
-        stamps = table["time"].values.astype("datetime64[ns]")
-        seconds = np.where(np.isnat(stamps), np.nan, (stamps - self.zero).astype(np.int64) / 1e9)
-        if "exposure" in table.variables:
-            seconds = seconds + np.nan_to_num(np.asarray(table["exposure"].values, dtype=float)) / 2
-        return seconds
+        """Return the middle of every exposure in seconds since the first moment of the clock."""
+        return self.middles[name]
 
     def along(self, name: str, axis: str) -> Along:
         """Return where the frames of a technique lie on an axis that it has.
@@ -92,6 +92,14 @@ class Experiment:
         if axis == "time":
             return f"time since {str(self.zero.astype('datetime64[s]')).replace('T', ' ')} UTC (h)"
         return next(axis_label(table[axis]) for table in self.tables.values() if axis in table.variables)
+
+
+def _middles(table: xr.Dataset, zero: np.datetime64) -> np.ndarray:
+    stamps = table["time"].values.astype("datetime64[ns]")
+    seconds = np.where(np.isnat(stamps), np.nan, (stamps - zero).astype(np.int64) / 1e9)
+    if "exposure" in table.variables:
+        seconds = seconds + np.nan_to_num(np.asarray(table["exposure"].values, dtype=float)) / 2
+    return seconds
 
 
 def first_shown(table: xr.Dataset) -> str:
@@ -129,10 +137,10 @@ def comparison(
     overlay
         Technique -> number that is drawn, scaled from 0 to 1, over those of the others at the bottom.
     stretch
-        Seconds since the first moment of the experiment, from and to: on axes other than time the part in which the
-        axis only rises or falls, such as one charge.
+        Seconds since the first record, from and to: on axes other than time the part in which the axis only rises or
+        falls, such as one charge.
     x_range
-        The visible part of the axis (hours since the first moment, for time).
+        The visible part of the axis; for time in hours since the first record (or first frame of the first technique).
     ranges
         Technique -> visible part of its own axis.
     cursor

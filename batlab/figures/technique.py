@@ -68,8 +68,11 @@ def as_frames(dataset: xr.Dataset, name: str) -> xr.Dataset:
         )
     if np.isnat(dataset["time"].values).all():
         raise SchemaError(f"technique {name!r} has 'time', but not one that is known")
-    kept = [one for one in dataset.variables if dataset[one].dims[:1] in ((dim,), ()) and dataset[one].ndim <= 2
-            or dataset[one].dims == (one,)]  # fmt: skip
+    kept = [
+        one
+        for one, variable in dataset.variables.items()
+        if (variable.dims[:1] in ((dim,), ()) and variable.ndim <= 2) or variable.dims == (one,)
+    ]
     table = dataset[kept].rename({dim: "frame"} if dim != "frame" else {})
     if "frame" not in table.coords:
         numbers = xr.Variable("frame", np.arange(table.sizes["frame"]), {"units": "1", "long_name": dim})
@@ -117,7 +120,7 @@ def _is_axis(table: xr.Dataset, dim: str) -> bool:
 def numbers_of(table: xr.Dataset, choice: Choice) -> tuple[np.ndarray, np.ndarray, xr.DataArray]:
     """Return a trace and its σ (NaN where unknown) in the unit in which it is shown, and the variable behind it."""
     variable = table[choice.name]
-    sigma = table[f"{choice.name}_sigma"] if f"{choice.name}_sigma" in table else None
+    sigma = table.get(f"{choice.name}_sigma")
     if choice.dim:
         variable = variable.isel({choice.dim: choice.at})
         sigma = None if sigma is None else sigma.isel({choice.dim: choice.at})

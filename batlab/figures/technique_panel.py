@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.figures.heat_map import HOVER_CODE, bar_ticks, colour_mapper, image_columns
+from batlab.figures.pixels import point_edges
 from batlab.figures.scale import tick_text
 from batlab.figures.style import CURSOR, TEXT, axis_label, blank
 from batlab.figures.technique import Along, Choice, numbers_of, technique_image, technique_trace, visible_range
@@ -67,32 +68,33 @@ class Panel:
         self.map.visible = self.bar.visible = is_map
         look = {"stretch": stretch, "x_range": x_range}
         if is_map:
-            self._show_map(table, choice, technique_image(table, choice, along, y_range=y_range, limits=limits, **look))
+            self._show_map(table, choice, technique_image(table, choice, along, y_range=y_range, limits=limits, **look),
+                           y_range)  # fmt: skip
             return
         columns = technique_trace(table, choice, along, **look)
         _, _, variable = numbers_of(table, choice)
         self.trace_source.data = columns
         self.trace[-1].visible = np.isfinite(columns["y"]).sum() <= FEW
         spread = [columns[name][np.isfinite(columns[name])] for name in ("y", "low", "high")]
-        low, high = y_range or visible_range(np.concatenate(spread))
-        self._place_axis(axis_label(rescaled(variable)), low, high)
+        whole = visible_range(np.concatenate(spread))
+        self._place_axis(axis_label(rescaled(variable)), whole, y_range)
 
-    def _show_map(self, table: xr.Dataset, choice: Choice, image: Any) -> None:
+    def _show_map(self, table: xr.Dataset, choice: Choice, image: Any, y_range: tuple[float, float] | None) -> None:
         axis = table[str(table[choice.name].dims[1])]
+        edges = point_edges(np.asarray(axis.values, dtype=float))
+        self._place_axis(axis_label(axis), (float(edges[0]), float(edges[-1])), y_range)
+        self.map.data_source.data = dict(MAP) if image is None else image_columns(image)
         if image is None:
-            self.map.data_source.data = MAP
-            self._place_axis(axis_label(axis), float(axis[0]), float(axis[-1]))
             return
-        self.map.data_source.data = image_columns(image)
         levels, texts = bar_ticks(image)
         few = slice(None, None, max(1, -(-len(levels) // 4)))
         self.bar.ticker.ticks = levels[few]
         self.bar.major_label_overrides = dict(zip(levels[few], texts[few], strict=True))
-        self._place_axis(axis_label(axis), image.bottom, image.bottom + image.height)
 
-    def _place_axis(self, label: str, low: float, high: float) -> None:
+    def _place_axis(self, label: str, whole: tuple[float, float], visible: tuple[float, float] | None) -> None:
+        low, high = visible or whole
         self.plot.yaxis.axis_label = label
-        self.plot.y_range.update(start=low, end=high, reset_start=low, reset_end=high)
+        self.plot.y_range.update(start=low, end=high, reset_start=whole[0], reset_end=whole[1])
 
     def move(self, shift: float) -> None:
         """Move what is drawn along the axis by `shift` from where `show` has put it; the pixels do not travel."""
