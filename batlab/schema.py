@@ -50,6 +50,7 @@ DIMENSIONS: dict[str, str] = {
     "mass": "1",
     "site": "1",
     "combination": "1",
+    "lag": "s",
     "spot": "1",
     "cycle": "1",
     "voltage": "V",

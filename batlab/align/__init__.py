@@ -6,8 +6,15 @@ from batlab.errors import did_you_mean as _did_you_mean
 
 # Public name -> module that holds it: one line a name; loaded when first asked for.
 _HOMES: dict[str, str] = {
+    "beam_damage": "damage",
     "correlation": "correlated",
+    "Lithium": "lithium",
+    "dose": "dose_ledger",
     "estimate_lag": "lag",
+    "local_to_utc": "zones",
+    "mend_clock": "zones",
+    "onto": "_onto",
+    "undo": "_onto",
     "Lag": "lag_result",
     "LagUndecidedError": "lag_search",
     "onto_frames": "frames",
