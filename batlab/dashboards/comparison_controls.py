@@ -33,17 +33,17 @@ class TechniqueRow:
         self.name = w.HTML(layout=place("84px", height="26px", overflow="hidden"))
         self.shows = w.Dropdown(layout=place("258px"), tooltip="What the panel shows")
         self.feature = w.Dropdown(
-            description="scaled below", layout=place("345px"), style={"description_width": "84px"},
+            description="scaled", layout=place("345px"), style={"description_width": "80px"},
             tooltip="The number that is drawn over those of the others",
         )  # fmt: skip
         self.lag = w.FloatText(
-            description="lag", layout=place("142px"), style={"description_width": "30px"}, continuous_update=False,
+            description="lag [s]", layout=place("132px"), style={"description_width": "42px"}, continuous_update=False,
             tooltip="Seconds added to this clock; drag the dashed line in the panel, or press , and . there",
         )  # fmt: skip
         self.estimate = w.Button(
-            description="estimate", layout=place("76px"), tooltip="Find the lag from the number scaled below"
+            description="estimate", layout=place("86px"), tooltip="Find the lag from the number beside “scaled”"
         )
-        self.told = w.HTML(layout=place("122px", height="26px", overflow="hidden"))
+        self.told = w.HTML(layout=place("134px", height="26px", overflow="hidden"))
         self.lags = w.HBox([self.lag, self.estimate, self.told], layout=w.Layout(overflow="hidden"))
         self.widget = w.VBox(
             [w.HBox([self.name, self.shows]), self.feature, self.lags], layout=w.Layout(overflow="hidden")

@@ -231,7 +231,7 @@ class ComparisonData:
             `label` is empty: nothing was chosen.
         """
         if not label:
-            raise ValueError(f"{name} has no number to tell a lag by; choose one under “scaled below”")
+            raise ValueError(f"{name} has no number to tell a lag by; choose one beside “scaled”")
         table, choice = self.experiment.tables[name], self.choices[name][label]
         kept = [one for one in (choice.name, f"{choice.name}_sigma", "time", "exposure") if one in table.variables]
         series = table[kept]

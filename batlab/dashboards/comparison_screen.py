@@ -40,7 +40,8 @@ from batlab.figures.style import COLOURS, FAINT, SELECTION
 from batlab.figures.technique_panel import Panel, technique_panel
 
 SLOTS = tuple(f"panel_{number}" for number in range(1, 7))
-SCATTER_SIZE = (220, 112)
+SCATTER_SIZE = (384, 112)
+HANDLE = 0.9  # of the visible width
 MARKS = ("left", "right", "bottom", "top")
 
 
@@ -200,14 +201,10 @@ class ComparisonScreen:
             self._overlay_lag[name] = lag
 
     def anchor(self, state: ComparisonState) -> None:
-        """Choose where the handles stand: at the first frame of a technique, or else in the visible part."""
+        """Choose where the handles stand for a lag of zero: now, with their lags, near the right of what is visible."""
         low, high = state.x_range
         for name in self.data.movable:
-            lag = state.lags.get(name, 0.0) / 3600
-            places = self.data.experiment.seconds(name) / 3600
-            first = float(np.nanmin(places))
-            inside = low + 0.005 * (high - low) <= first + lag <= high - 0.03 * (high - low)
-            self._anchors[name] = first if inside else low + 0.08 * (high - low) - lag
+            self._anchors[name] = low + HANDLE * (high - low) - state.lags.get(name, 0.0) / 3600
 
     def lag_at(self, name: str, place: float) -> float:
         """Return the lag [s] for which a technique's handle stands at a place."""

@@ -313,7 +313,7 @@ class TechniqueComparison:
             self.marking.script.value = self.code()
 
     def estimate(self, technique: str, **options: Any) -> Lag:
-        """Find the lag of a technique from the number scaled below against the record, and take it.
+        """Find the lag of a technique from its feature against the record, and take it.
 
         Parameters
         ----------

@@ -323,4 +323,4 @@ def correlation_words(found: xr.Dataset) -> str:
     if not np.isfinite(r):
         return "no correlation: one of them never changes"
     level = 100 * float(found.attrs["confidence"])
-    return f"r = {r:.2f} [{low:.2f}, {high:.2f}] ({level:g} %) · {n_pairs:.0f} pairs, {n_effective:.0f} independent"
+    return f"r = {r:.2f} [{low:.2f}, {high:.2f}] ({level:g} %), {n_pairs:.0f} pairs, {n_effective:.0f} independent"

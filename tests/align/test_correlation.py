@@ -1,4 +1,4 @@
-"""Correlation of two quantities with their own times: the interval holds the truth where neighbours resemble each other."""
+"""Correlation of two quantities with their own times: the interval holds the truth, whatever their memory."""
 
 import warnings
 

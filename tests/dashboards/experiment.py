@@ -10,7 +10,7 @@ START = np.datetime64("2024-03-05T09:00:00", "ns")
 
 
 def frames(n_frames: int, late: float = 0.0, share: float = 0.5) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Moments within each exposure (frame, 9), their middles, and coordinates of a clock that is `late` seconds late."""
+    """Moments within each exposure (frame, 9), their middles, and coordinates of a clock `late` seconds late."""
     period = DURATION / n_frames
     begin = np.arange(n_frames) * period
     within = begin[:, None] + share * period * (np.arange(9) + 0.5) / 9
