@@ -31,10 +31,14 @@ UNITS: dict[str, tuple[str, float]] = {
     "uAh": ("Ah", 1e-6),
     "C": ("Ah", 1 / 3600),
     "mC": ("Ah", 1e-3 / 3600),
+    "As": ("Ah", 1 / 3600),
+    "mAs": ("Ah", 1e-3 / 3600),
     "Wh": ("Wh", 1.0),
     "mWh": ("Wh", 1e-3),
     "uWh": ("Wh", 1e-6),
     "J": ("Wh", 1 / 3600),
+    "Ws": ("Wh", 1 / 3600),
+    "mWs": ("Wh", 1e-3 / 3600),
     "W": ("W", 1.0),
     "mW": ("W", 1e-3),
     "uW": ("W", 1e-6),
@@ -210,6 +214,9 @@ def dataset(
     return xr.Dataset(variables, coords, attrs or {})
 
 
+LONGEST = 4e9  # s; a longer test is another unit, or damage
+
+
 def check_times(seconds: np.ndarray, name: str, first: int = 0) -> None:
     """Refuse a test time [s] that is no number or runs backwards; warn where it mostly stands still.
 
@@ -222,6 +229,8 @@ def check_times(seconds: np.ndarray, name: str, first: int = 0) -> None:
             f"{name}: the test time of record {first + row} is no number ({unknown.sum()} of {len(seconds)} are not); "
             "remove these records"
         )
+    if len(seconds) and np.abs(seconds).max() > LONGEST:
+        raise ReadError(f"{name}: the test time reaches {np.abs(seconds).max():g} s, more than a century")
     steps = np.diff(seconds)
     if (steps < 0).any():
         row = int(np.argmax(steps < 0))
@@ -283,7 +292,9 @@ def counter_runs(columns: Mapping[str, Column], first: int = 0) -> np.ndarray:
     starts = np.flatnonzero((np.diff(places, prepend=-2) > 1) | (np.diff(sign[places], prepend=sign[places[0]]) != 0))
     size = np.abs(current)
     flow = (size[1:] + size[:-1]) / 2 * hours
-    blind = np.abs(np.diff(current)) / 2 * hours + last_digit(current) / 2 * hours
+    # Currents of round numbers, 2 A, say nothing of their last digit: it is at most a hundredth of the largest.
+    digit = min(last_digit(current), 0.01 * float(np.nanmax(size)))
+    blind = (np.abs(np.diff(current)) + digit) / 2 * hours
     ends = np.append(starts[1:], len(places)) - 1
     largest = np.maximum.reduceat(size[places], starts)
     digits = max(map(last_digit, counters)) + (last_digit(seconds) + COUNTER_DEAD_TIME) / 3600 * largest
@@ -353,11 +364,11 @@ def join(records: list[xr.Dataset], names: list[str]) -> xr.Dataset:
     columns = {}
     for key in shared:
         parts = [records[i][key] for i in order]
-        if len({part.attrs["units"] for part in parts}) > 1:
+        if len({part.attrs.get("units", "1") for part in parts}) > 1:
             raise ReadError(f"{names[order[-1]]}: {key!r} has another unit than in {names[order[0]]}; open them apart")
         attrs = {k: v for k, v in parts[0].attrs.items() if k not in ("units", "long_name")}
         values = np.concatenate([part.values for part in parts])
-        columns[str(key)] = Column(values, parts[0].attrs["units"], parts[0].attrs["long_name"], attrs)
+        columns[str(key)] = Column(values, parts[0].attrs.get("units", "1"), parts[0].attrs["long_name"], attrs)
     time = np.concatenate([records[i]["time"].values for i in order])
     columns["test_time"] = Column((time - zero) / np.timedelta64(1, "s"), "s", "time since the start of the test")
     which = np.concatenate([np.full(records[i].sizes["record"], n) for n, i in enumerate(order)])

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import warnings
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from batlab.errors import ReadError, choose
+from batlab.io import local_clock
 from batlab.io._table import MISSING, Table
 
 ORDERS = ("month_first", "day_first")
+FARTHEST = 9e9  # s from 1970; nanoseconds since 1970 end in 2262
 SAME = 2.0  # s; dates are whole seconds, truncated or rounded, of a second clock
 _CLOCK = r"^\s*(?:(?P<d>\d+)\s*[dD-]\w*[ ,]*)?(?P<h>\d+):(?P<m>[0-5]?\d):(?P<s>[0-5]?\d(?:[.,]\d*)?)\s*$"
 _STAMP = re.compile(
@@ -52,16 +54,6 @@ def seconds_of_clock(table: Table, column: int) -> np.ndarray:
     return total
 
 
-def zone_of(timezone: str | None) -> ZoneInfo | None:
-    """Return a time zone by its name, None for None; refuse an unknown one."""
-    if timezone is None:
-        return None
-    try:
-        return ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
-        raise ValueError(f"timezone must be a name such as 'Europe/Paris', got {timezone!r}") from error
-
-
 def order_of(words: list[str], span: float, name: str, given: str | None) -> str:
     """Return which of "month_first" and "day_first" fits dates with slashes, dots or hyphens.
 
@@ -83,8 +75,8 @@ def order_of(words: list[str], span: float, name: str, given: str | None) -> str
         return "day_first"
     if any(int(m["two"]) > 12 for m in numeric) or all(m["one"] == m["two"] for m in numeric):
         return "month_first"
-    ends = {order: [_seconds(m, order) for m in (numeric[0], numeric[-1])] for order in ORDERS}
-    off = {order: abs(last - first - span) for order, (first, last) in ends.items()}
+    first, last = numeric[0][0], numeric[-1][0]
+    off = {order: abs(moment(last, name, order) - moment(first, name, order) - span) for order in ORDERS}
     if abs(off["month_first"] - off["day_first"]) > 3600:
         return min(off, key=lambda order: off[order])
     warnings.warn(
@@ -155,6 +147,9 @@ def dates(table: Table, column: int, order: str) -> np.ndarray:
                 f"{table.name}: line {table.lines[int(row)]}, column {table.names[column]!r} holds {word[:40]!r}, "
                 "which is no date with time"
             ) from error
+    if (np.abs(values[np.isfinite(values)]) > FARTHEST).any():
+        row = int(np.argmax(np.abs(np.nan_to_num(values)) > FARTHEST))
+        raise ReadError(f"{table.name}: line {table.lines[row]}: the date {words[row].as_py()[:40]!r} is out of range")
     return values
 
 
@@ -175,21 +170,24 @@ def _format(word: str, order: str) -> str | None:
     return f"{day}{between}%I:%M:%S %p" if found["half"] else f"{day}{between}%H:%M:%S"
 
 
+def unit_of_time(counted: np.ndarray, seconds: np.ndarray) -> str | None:
+    """Return the unit ("s", "min" or "h") in which a time that names none agrees with the dates [s] beside it."""
+    known = np.isfinite(seconds) & np.isfinite(counted)
+    if not known.any():
+        return None
+    took, length = float(np.ptp(seconds[known])), float(np.ptp(counted[known]))
+    for unit, factor in (("s", 1.0), ("min", 60.0), ("h", 3600.0)):
+        if length > 0 and abs(took - length * factor) <= max(0.02 * took, SAME):
+            return unit
+    return None
+
+
 def to_utc(seconds: np.ndarray, zone: ZoneInfo | None) -> np.ndarray:
-    """Return seconds of a local clock as seconds UTC; the first of a double hour is taken."""
+    """Return seconds of a local clock as seconds UTC; of a double hour the first pass is taken."""
     if zone is None:
         return seconds
-    hours = np.floor(seconds / 900)  # no zone changes its offset but on a quarter of an hour
-    known, places = np.unique(hours[np.isfinite(hours)], return_inverse=True)
-    offsets = np.array([_offset(float(one) * 900, zone) for one in known])
-    result = seconds.copy()
-    result[np.isfinite(hours)] -= offsets[places]
-    return result
-
-
-def _offset(seconds: float, zone: ZoneInfo) -> float:
-    local = (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=zone)
-    return (local.replace(tzinfo=None) - local.astimezone(UTC).replace(tzinfo=None)).total_seconds()
+    moments = local_clock.to_utc(to_datetime(seconds), zone)
+    return np.where(np.isnat(moments), np.nan, (moments - np.datetime64(0, "ns")) / np.timedelta64(1, "s"))
 
 
 def to_datetime(seconds: np.ndarray) -> np.ndarray:
@@ -244,13 +242,3 @@ def timeline(seconds: np.ndarray, test_time: np.ndarray, name: str) -> np.ndarra
 
 def _told(name: str, what: str) -> None:
     warnings.warn(f"{name}: {what}", UserWarning, stacklevel=6)
-
-
-def local_clock(name: str, stacklevel: int) -> None:
-    """Warn that a file's clock names no zone."""
-    warnings.warn(
-        f"{name}: its clock is local time without a zone and is taken as UTC; pass timezone='Europe/Paris' (or where "
-        "it was measured), or timezone='UTC'",
-        UserWarning,
-        stacklevel=stacklevel,
-    )

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import ReadError, choose
-from batlab.io import _cycler, _dates, _long, _rows, _sign
+from batlab.io import _cycler, _dates, _long, _rows, _sign, local_clock
 from batlab.io._cycler import Column
 from batlab.io._rows import Source
 from batlab.io._table import Table, texts
@@ -50,7 +50,7 @@ MODEL: dict[str, tuple[str, str, str]] = {
     "step": ("1", "number of the step", ""),
     "record_number": ("1", "number of the record in the file", ""),
 }
-_LABEL = re.compile(r"^(.*?)\s*(?:[(\[{]\s*([^)\]}]*)\s*[)\]}]|(?<=[a-z])_([A-Za-zµ]{1,3}))\s*$")
+_LABEL = re.compile(r"^(.*?)\s*(?:[(\[{]\s*([^)\]}]*)\s*[)\]}]|(?<=[a-z0-9])_([A-Za-zµ]{1,3}))\s*$")
 _LARGEST_VOLTAGE = 10.0  # V; more in a column without a unit is another unit, or a stack of cells
 
 
@@ -82,7 +82,8 @@ def label(text: str) -> tuple[str, str]:
     found = _LABEL.match(plain)
     unit = next((group for group in found.groups()[1:] if group), "") if found else ""
     if found and (_cycler.known_unit(unit) or found[2] is not None):
-        return _plain(found[1]), unit.strip()
+        base = _plain(found[1])
+        return base, "degC" if unit.strip() == "C" and "temp" in base else unit.strip()
     return _plain(plain), ""
 
 
@@ -103,7 +104,7 @@ def read(
     Warns
     -----
     UserWarning
-        What the file leaves open: see `_settled` and `_time`.
+        For what the file leaves open: units, the current's sign, the zone of its clock.
     """
     check_hints(hints)
     decimal = hints.get("decimal") or _decimal(source.head[header:], separator)
@@ -134,17 +135,15 @@ def _piece(table: Table, layout: Layout, hints: dict[str, Any]) -> dict[str, Col
 def _from_start(started: str, test_time: np.ndarray, name: str, hints: Mapping[str, Any]) -> np.ndarray:
     order = _dates.order_of([started], 0.0, name, hints.get("date_order"))
     zero = np.array([_dates.moment(started, name, order)])
-    return _dates.to_utc(zero, _dates.zone_of(hints.get("timezone"))) + test_time
+    return _dates.to_utc(zero, local_clock.zone_of(hints.get("timezone"))) + test_time
 
 
 def check_hints(hints: Mapping[str, Any]) -> None:
     """Refuse units that do not fit, and signs and zones that do not exist."""
-    for name, (model, _, hint) in MODEL.items():
+    for model, _, hint in MODEL.values():
         if hint and hints.get(hint) is not None:
-            units = [unit for unit, (base, _) in _cycler.UNITS.items() if base == MODEL[name][0]]
-            choose(hint, hints[hint], units)
-            assert model
-    _dates.zone_of(hints.get("timezone"))
+            choose(hint, hints[hint], [unit for unit, (base, _) in _cycler.UNITS.items() if base == model])
+    local_clock.zone_of(hints.get("timezone"))
     if hints.get("date_order") is not None:
         choose("date_order", hints["date_order"], _dates.ORDERS)
 
@@ -208,8 +207,7 @@ def _chosen(
 def _other(table: Table, i: int, base: str, written: str) -> Column:
     attrs = {"column": table.names[i]}
     if not table.is_number(i):
-        words = table.words(i)
-        if _dates.is_clock(words[0]) if words else False:
+        if _dates.is_clock(table.first(i)):
             try:
                 return Column(_dates.seconds_of_clock(table, i), "s", base, attrs)
             except ReadError:
@@ -231,9 +229,11 @@ def _seconds(table: Table, columns: dict[str, Column], layout: Layout, hints: di
             raise ReadError(f"{table.name}: the unit of column {raw.attrs['column']!r} is not known; pass time_unit=")
         return None
     span = float(np.ptp(columns["test_time"].values)) if raw is None else 0.0
-    words = table.words(place)
-    order = _dates.order_of([words[0], words[-1]], span, table.name, hints.get("date_order"))
-    seconds = _dates.to_utc(_dates.dates(table, place, order), _dates.zone_of(hints.get("timezone")))
+    if table.is_number(place):
+        raise ReadError(f"{table.name}: column {table.names[place]!r} holds numbers, not dates")
+    ends = [table.first(place), table.first(place, is_last=True)]
+    order = _dates.order_of(ends, span, table.name, hints.get("date_order"))
+    seconds = _dates.to_utc(_dates.dates(table, place, order), local_clock.zone_of(hints.get("timezone")))
     if raw is not None:
         hints["time_unit"] = unit = _time_unit(raw, seconds, table.name)
         for name in ("test_time_raw", "step_time_raw"):
@@ -245,10 +245,9 @@ def _seconds(table: Table, columns: dict[str, Column], layout: Layout, hints: di
 
 def _time_unit(raw: Column, seconds: np.ndarray, name: str) -> str:
     """Return the unit of a time that names none, from the dates beside it."""
-    took, counted = float(np.ptp(seconds[np.isfinite(seconds)], axis=0)), float(np.ptp(raw.values))
-    for unit in ("s", "min", "h"):
-        if counted > 0 and abs(took - counted * _cycler.UNITS[unit][1]) <= max(0.02 * took, _dates.SAME):
-            return unit
+    unit = _dates.unit_of_time(raw.values, seconds)
+    if unit is not None:
+        return unit
     raise ReadError(f"{name}: the unit of column {raw.attrs['column']!r} is not known; pass time_unit=")
 
 
@@ -326,10 +325,10 @@ def _time(
     given = None if hints.get("start") is None else _cycler.utc(hints["start"])
     test_time = columns["test_time"].values
     if given is not None:
-        return {"time": given + _cycler.elapsed(test_time), "attrs": {"clock": "start given by the user"}}
+        return {"time": given + _cycler.elapsed(test_time), "attrs": {"clock": local_clock.told(None, given)}}
     if seconds is None:
         return {}
-    zone = hints.get("timezone")
+    zone = local_clock.zone_of(hints.get("timezone"))
     if zone is None:
-        _dates.local_clock(name, 6)
-    return {"time": _dates.timeline(seconds, test_time, name), "attrs": {"clock": zone or "local, zone not stated"}}
+        local_clock.warn_unstated(name, stacklevel=6)
+    return {"time": _dates.timeline(seconds, test_time, name), "attrs": {"clock": local_clock.told(zone)}}

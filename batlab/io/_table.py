@@ -70,7 +70,13 @@ class Table:
 
     def is_number(self, column: int) -> bool:
         """Return whether the first row that is not empty holds a number."""
-        return isinstance(self.columns[column], np.ndarray) or _is_number(self.words(column), self.decimal)
+        return isinstance(self.columns[column], np.ndarray)
+
+    def first(self, column: int, *, is_last: bool = False) -> str:
+        """Return the first word (or the last) of a column of words."""
+        one = self.columns[column]
+        word = one[self.n_rows - 1 if is_last else 0]
+        return word if isinstance(one, list) else str(word)
 
     def _number(self, word: str, row: int, column: int) -> float:
         if word.strip().lower() in MISSING:

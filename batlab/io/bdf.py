@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import DimensionError, ReadError
-from batlab.io import _cycler, _long, _rows, _sign
+from batlab.io import _cycler, _long, _rows, _sign, cycler_text
 from batlab.io._cycler import Column
 from batlab.io._table import Table, find_decimal, find_separator, texts
 from batlab.io._text import peek
@@ -74,6 +74,7 @@ _ENDINGS: dict[str, str] = {
     "_pa": "Pa",
     "_dimensionless": "1",
 }
+_REQUIRED = frozenset({"test time", "unix time", "voltage", "current"})
 _KEY = re.compile(
     r"\b(?:voltage / v|current / a|test time / s|unix time / s|voltage_volt|current_ampere|test_time_second)\b",
     re.IGNORECASE,
@@ -122,7 +123,10 @@ def _read_one(path: Path, hints: dict[str, Any]) -> xr.Dataset:
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
     if is_parquet:
-        return _settled(_columns(_parquet(path), path.name), path.name, hints)
+        raw = _parquet(path)
+        if not any(_parse(label)[0] in _REQUIRED and _KEY.search(label) for label in raw):
+            return cycler_text.of_columns(raw, path.name, hints)
+        return _settled(_columns(raw, path.name), path.name, hints)
     source = _rows.open_source(path, hints.get("encoding"))
     header = next((n for n, line in enumerate(source.head, 1) if line.strip()), 1)
     separator = find_separator(source.head[header - 1])

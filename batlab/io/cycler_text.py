@@ -19,6 +19,7 @@ from batlab.io import _cycler, _dates, _long, _rows, _sign
 from batlab.io._cycler import Column
 from batlab.io._table import Table, find_decimal, find_separator, read_table, texts
 from batlab.io._text import peek, read_text
+from batlab.schema import quantity
 
 NAME = "plain text of a cycler"
 HINTS = frozenset(
@@ -163,6 +164,40 @@ def _read_one(path: Path, hints: dict[str, Any]) -> xr.Dataset:
     return _finished(columns, path.name, start)
 
 
+def of_columns(raw: dict[str, np.ndarray], name: str, hints: dict[str, Any]) -> xr.Dataset:
+    """Return the record of a table in Parquet with a cycler's own labels; ``Date`` holds seconds since 1970.
+
+    Raises
+    ------
+    ReadError
+        No column is a voltage, or the unit of one is not known.
+    """
+    import pyarrow as pa
+
+    cells = [
+        values.astype(float) if values.dtype.kind in "iuf" else pa.array(values.tolist()) for values in raw.values()
+    ]
+    table = Table(name, list(raw), cells, range(1, len(cells[0]) + 1 if cells else 1), ".", [])
+    labels = [_label(label)[0] for label in raw]
+    if not any(label in MEANINGS["voltage"] for label in labels):
+        raise ReadError(f"{name}: has no column 'Test Time / s'; it names {', '.join(map(repr, raw))}")
+    date = next((cells[i] for i, label in enumerate(labels) if label == "date"), None)
+    zero = None
+    if isinstance(date, np.ndarray):
+        counted = next((cells[labels.index(word)] for word in MEANINGS["test_time"] if word in labels), None)
+        if hints.get("time_unit") is None and isinstance(counted, np.ndarray):
+            hints = {**hints, "time_unit": _dates.unit_of_time(counted, date)}
+        zero = date
+    columns = _named(table, hints)
+    _settle_current(columns, hints, name)
+    start = None if hints.get("start") is None else _cycler.utc(hints["start"])
+    result = _finished(columns, name, start)
+    if start is None and zero is not None and "test_time" in result.coords:
+        time = _dates.timeline(zero, result["test_time"].values, name)
+        result = result.drop_vars("date", errors="ignore").assign_coords(time=quantity("record", time, "", "time, UTC"))
+    return result
+
+
 def _finished(columns: dict[str, Column], name: str, start: np.datetime64 | None) -> xr.Dataset:
     time = None
     if start is not None:
@@ -173,22 +208,24 @@ def _finished(columns: dict[str, Column], name: str, start: np.datetime64 | None
 
 
 def _long_record(rows: _rows.Rows, hints: dict[str, Any], start: np.datetime64 | None) -> xr.Dataset:
-    """Return the record of a file that stays on disk; its first piece tells the sign of the current."""
+    """Return the record of a file that stays on disk; the first piece that can tells the sign of the current."""
     name = rows.source.name
     if hints.get("current_sign") == "voltage":
         raise ReadError(f"{name}: is too long for current_sign='voltage', which needs the whole record in memory")
-    columns = _named(next(_rows.tables(rows))[1], hints)
-    if "test_time" not in columns:
-        raise ReadError(f"{name}: has no time column")
-    _settle_current(columns, hints, name)
-    settled = hints if "current" not in columns else {"current_sign": "positive_charges", **hints}
 
     def convert(table: Table) -> dict[str, Column]:
         found = _named(table, settled)
+        if "test_time" not in found:
+            raise ReadError(f"{name}: has no time column")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             _settle_current(found, settled, name)
         return found
+
+    settled = hints
+    if hints.get("current_sign") is None and any("current" in convert(table) for _, table in _rows.tables(rows)):
+        settled = {**hints, "current_sign": "positive_charges"}
+    _settle_current(_named(next(_rows.tables(rows))[1], settled), settled, name)
 
     return _long.dataset(rows, convert, zero=start, attrs={})
 
@@ -237,7 +274,7 @@ def _named(table: Table, hints: dict[str, Any], *, is_bare: bool = False) -> dic
 
 def _chosen(table: Table, i: int, meaning: str, written: str, hints: dict[str, Any]) -> Column:
     attrs = {"column": table.names[i]}
-    if meaning == "test_time" and not table.is_number(i) and ":" in table.words(i)[0]:
+    if meaning == "test_time" and not table.is_number(i) and ":" in table.first(i):
         return Column(_dates.seconds_of_clock(table, i), "s", LONG_NAMES[meaning], attrs)
     values = table.numbers(i)
     if meaning in ("cycle", "step"):

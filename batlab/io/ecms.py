@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import ReadError
-from batlab.io import _cycler, _dates
+from batlab.io import _cycler, _dates, local_clock
 from batlab.io._cycler import Column
 from batlab.io._table import Table, header_names, read_table
 from batlab.io._text import peek, read_text
@@ -83,7 +83,7 @@ def read(paths: list[Path], **hints: Any) -> xr.Dataset | xr.DataTree:
     UserWarning
         The start is known from the file's name only, without a zone.
     """
-    zone = _dates.zone_of(hints.get("timezone"))
+    zone = local_clock.zone_of(hints.get("timezone"))
     start = None if hints.get("start") is None else _cycler.utc(hints["start"])
     texts = [read_text(path, hints.get("encoding")) for path in paths]
     if all(_SCAN.search(text[:8192]) for text in texts):
