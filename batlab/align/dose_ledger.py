@@ -154,7 +154,7 @@ def as_gray(value: float) -> str:
 def _per_photon(
     series: xr.Dataset, energy: Any, composition: str, density: float, thickness: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the dose in Gy of one photon per mm² [Gy mm²], mean over the depth and at the front, one a frame."""
+    """Return the dose of one photon per mm² [Gy mm²], mean over the depth and at the front, for each frame or all."""
     for name, value in (("density", density), ("thickness", thickness)):
         if not (np.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be a number above 0, got {value!r}")
@@ -184,6 +184,8 @@ def _attenuation(composition: str, energies: np.ndarray, density: float) -> np.n
         raise ValueError("composition must be a formula such as 'LiNi0.8Co0.1Mn0.1O2', got an empty text")
     masses = {element: n * xraydb.atomic_mass(element) for element, n in parts.items()}
     known = np.isfinite(energies)
+    if not known.any():
+        return np.full(energies.shape, np.nan)
     per_mass = sum(
         mass * np.asarray(xraydb.mu_elam(element, energies[known], kind="total")) for element, mass in masses.items()
     ) / sum(masses.values())  # cm²/g
@@ -193,14 +195,13 @@ def _attenuation(composition: str, energies: np.ndarray, density: float) -> np.n
 
 
 def _energies(series: xr.Dataset, energy: Any) -> np.ndarray:
-    """Return the photon energies as (frame, energies of one frame)."""
+    """Return the photon energies as (frame or 1, energies of one frame)."""
     if energy is not None:
         return _one_a_frame("energy", energy, series)[:, None]
-    n_frames = series.sizes["frame"]
     if "energy" in series.dims and "energy" in series.coords and series.sizes["energy"]:
-        return np.broadcast_to(np.asarray(series["energy"].values, dtype=float), (n_frames, series.sizes["energy"]))
+        return np.asarray(series["energy"].values, dtype=float)[None]
     if "wavelength" in series.attrs:
-        return np.full((n_frames, 1), HC / float(series.attrs["wavelength"]))
+        return np.array([[HC / float(series.attrs["wavelength"])]])
     raise ValueError("align.dose needs the photon energy: the series has no 'wavelength'; give energy= in eV")
 
 

@@ -35,11 +35,7 @@ def branches(series: xr.Dataset, at: np.ndarray, spots: np.ndarray, use: np.ndar
     sequences = {}
     for spot in np.unique(spots[use]).tolist():
         here = np.flatnonzero(use & (spots == spot))
-        change = np.diff(at[here], prepend=np.nan)
-        direction = np.where(np.abs(change) <= still, 0, np.sign(change))
-        if here.size > 1:
-            direction[0] = direction[1]
-        direction = np.nan_to_num(direction).astype(int)
+        direction = _directions(at[here], still)
         run = np.concatenate([[0], np.cumsum(direction[1:] != direction[:-1])])
         if "cycle" in series.variables and series["cycle"].dims == ("frame",):
             cycle = np.nan_to_num(np.asarray(series["cycle"].values, dtype=float)[here], nan=-1.0).astype(int)
@@ -55,6 +51,21 @@ def branches(series: xr.Dataset, at: np.ndarray, spots: np.ndarray, use: np.ndar
             "which belong together, branch='step', or give the series 'cycle'"
         )
     return number
+
+
+def _directions(at: np.ndarray, still: float) -> np.ndarray:
+    """Return 1, -1 or 0 (rest) for each frame of a spot.
+
+    One frame that stands still while the direction turns lies at the charge of the one before by chance: it goes the
+    new way.
+    """
+    change = np.diff(at, prepend=at[:1])
+    direction = np.where(np.abs(change) <= still, 0, np.sign(change)).astype(int)
+    if at.size > 1:
+        direction[0] = direction[1]
+    turns = np.flatnonzero((direction[1:-1] == 0) & (direction[:-2] * direction[2:] < 0)) + 1
+    direction[turns] = direction[turns + 1]
+    return direction
 
 
 def match(wanted: np.ndarray, known: np.ndarray, at: np.ndarray, part: np.ndarray, when: np.ndarray) -> Matched:

@@ -70,8 +70,8 @@ def half_cell(known: str | HalfCell | Callable[[np.ndarray], np.ndarray] | tuple
 
     Examples
     --------
-    >>> float(half_cell("chen2020_nmc811")(0.5).round(4))
-    4.0
+    >>> float(half_cell("chen2020_nmc811")(0.5).round(3))
+    3.972
     >>> own = half_cell(([0.0, 0.3, 0.6, 1.0], [0.6, 0.2, 0.12, 0.08]))
     >>> float(own(0.3)), own.limits
     (0.2, (0.0, 1.0))
