@@ -99,8 +99,9 @@ def onto(
     for name, ds in nodes.items():
         try:
             parts[f"/{name}"] = _placed(ds, nodes[cell], axis, offsets.get(name, 0.0), lithium)
-        except BatlabError as error:
-            raise type(error)(f"{NAME}, {name!r}: {error}") from error
+        except ValueError as error:
+            kind = type(error) if isinstance(error, BatlabError) else ValueError
+            raise kind(f"{NAME}, {name!r}: {error}") from error
     if axis == "lithium" and lithium is not None:
         _warn_of_lithium(parts[f"/{cell}"], lithium)
     result = xr.DataTree.from_dict(parts, name=tree.name)

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.align.clock import Clock, common_clock, plain
-from batlab.align.lag_model import Problem, Quantity, charge_of, integral_of, quantity_of
+from batlab.align.lag_model import Problem, Quantity, integral_of, quantity_of
 from batlab.align.lag_numbers import numbers_of, profile_of, result_of
 from batlab.align.lag_response import RESPONSES, Response
 from batlab.align.lag_result import Lag
@@ -35,6 +35,7 @@ def estimate_lag(
     model: str = "exposure_window",
     response: str = "smooth",
     baseline: int = 0,
+    hysteresis: bool = False,
     drift: bool = True,
     max_lag: float = 900.0,
     hours: bool = True,
@@ -73,6 +74,9 @@ def estimate_lag(
         discharge where a signal repeats itself.
     baseline
         Degree of a polynomial in time that the signal may follow without the cell (0: a constant, 1: creep).
+    hysteresis
+        The signal may lie higher or lower by a constant while the cell discharges. At one current that looks like a
+        lag, so that it takes more than one to tell them apart.
     drift
         Fit the drift too.
     max_lag
@@ -106,8 +110,8 @@ def estimate_lag(
 
     Notes
     -----
-    A relaxation of the signal behind the cell (diffusion, heat) is part of the lag: this is about when, not about
-    which clock. The response must be one and the same in charge and discharge.
+    A signal that comes behind the cell (diffusion, heat) has that in its lag: this tells when, not why. Without
+    `hysteresis` the response must be one and the same in charge and discharge.
 
     Examples
     --------
@@ -135,8 +139,15 @@ def estimate_lag(
         raise ValueError(f"max_lag must be seconds above 0, got {max_lag!r}")
     clock = common_clock(series, cell, start, interval, 0.0)
     values, weight = _signal(series, signal)
-    told = {"signal": signal, "against": against, "model": model, "response": response, "baseline": baseline}
-    problem, rows = _problem(clock, values, weight, _quantity(cell, clock, against), told)
+    told: dict[str, Any] = {
+        "signal": signal,
+        "against": against,
+        "model": model,
+        "response": response,
+        "baseline": baseline,
+    }
+    told |= {"hysteresis": int(hysteresis)}
+    problem, rows = _problem(clock, values, weight, _quantity(cell, clock, against, hysteresis), told)
     search = Search(problem, float(max_lag), float(np.median(problem.exposure)) / 2 or 1.0, signal, against)
     found = search.run(hours, drift)
     numbers = numbers_of(found, drift, search.floor)
@@ -182,7 +193,7 @@ def _units(cell: xr.Dataset, against: str) -> str:
     return "Ah" if against == "charge_passed" else str(cell[against].attrs.get("units", "1"))
 
 
-def _quantity(cell: xr.Dataset, clock: Clock, against: str) -> Quantity:
+def _quantity(cell: xr.Dataset, clock: Clock, against: str, hysteresis: bool) -> Quantity:
     needed = "current" if against == "charge_passed" else against
     if needed not in cell or cell[needed].dims != ("record",) or cell[needed].dtype.kind not in "iuf":
         known = sorted(str(n) for n in cell.variables if cell[n].dims == ("record",) and cell[n].dtype.kind in "iuf")
@@ -196,13 +207,17 @@ def _quantity(cell: xr.Dataset, clock: Clock, against: str) -> Quantity:
     times, values = clock.records[good], values[good]
     if times.size < 2:
         raise LagUndecidedError(f"{NAME}: the record has {times.size} lines with {needed!r}, at least 2 are needed")
+    current = None
+    if "current" in cell:
+        current = np.asarray(cell["current"].values, dtype=float)[good]
+        current = np.where(np.isfinite(current), current, 0.0)
+    if hysteresis and current is None:
+        raise SchemaError(f"{NAME}: hysteresis=True needs a current in the record, which tells charge from discharge")
+    if against == "capacity":
+        values = running_counter(values, times, current)
     if against == "charge_passed":
         warn_of_gaps(times, values, None, stacklevel=4)
-        return charge_of(times, values)
-    if against == "capacity":
-        current = np.asarray(cell["current"].values, dtype=float)[good] if "current" in cell else None
-        values = running_counter(values, times, None if current is None else np.where(np.isfinite(current), current, 0))
-    return quantity_of(times, values)
+    return quantity_of(times, values, current if hysteresis else None, is_charge=against == "charge_passed")
 
 
 def _problem(
@@ -254,7 +269,7 @@ def _warn(lag: Lag) -> None:
         warnings.warn(
             f"{NAME}: residuals resemble their neighbours (correlation {attrs['correlation']:.2f}), so σ is "
             f"{np.sqrt(attrs['inflation']):.1f} times that of independent frames: {attrs['signal']} may not be a "
-            f"function of {attrs['against']} alone; try baseline=1, another against=, or fewer cycles",
+            f"function of {attrs['against']} alone; try baseline=1, hysteresis=True, another against=, or fewer cycles",
             UserWarning,
             stacklevel=3,
         )

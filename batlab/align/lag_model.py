@@ -13,6 +13,9 @@ from batlab.align.windows import Integral, Windows, covered, gaps
 FINEST = 200  # pieces of the quantity's range: longer lines of the record are cut, so that a curve of it stays one
 
 
+REST = 0.01  # of the strongest current: less neither charges nor discharges
+
+
 @dataclass(frozen=True)
 class Quantity:
     """What the cell did, over its record; `is_gap` of the intervals between `times`, `fine_…` cut more finely."""
@@ -21,34 +24,46 @@ class Quantity:
     is_gap: np.ndarray
     fine_times: np.ndarray
     fine_values: np.ndarray
+    fine_charging: np.ndarray | None = None  # 1 while it charges or has charged last, 0 while it discharges
 
 
-def quantity_of(times: np.ndarray, values: np.ndarray, gap: float | None = None) -> Quantity:
-    """Return a measured quantity, straight from record to record."""
-    fine = _cut(times, np.abs(np.diff(values)), float(np.ptp(values)))
-    return Quantity(times, gaps(times, gap), fine, np.interp(fine, times, values) if fine is not times else values)
-
-
-def charge_of(times: np.ndarray, current: np.ndarray, gap: float | None = None) -> Quantity:
-    """Return the net charge [Ah] since the first record; the current runs straight from record to record."""
+def quantity_of(
+    times: np.ndarray, values: np.ndarray, current: np.ndarray | None = None, *, is_charge: bool = False
+) -> Quantity:
+    """Return a quantity of the record, straight from line to line; or, of the current `values`, the charge [Ah]."""
     step = np.diff(times)
-    passed = np.concatenate([[0.0], np.cumsum(step * (current[1:] + current[:-1]) / 2)])
-    fine = _cut(times, np.maximum(np.abs(current[1:]), np.abs(current[:-1])) * step, float(np.ptp(passed)))
-    if fine is not times:
-        current = np.interp(fine, times, current)
-        passed = np.concatenate([[0.0], np.cumsum(np.diff(fine) * (current[1:] + current[:-1]) / 2)])
-    return Quantity(times, gaps(times, gap), fine, passed / 3600)
+    if is_charge:
+        change = np.maximum(np.abs(values[1:]), np.abs(values[:-1])) * step
+        span = float(np.ptp(_charge(times, values)))
+    else:
+        change, span = np.abs(np.diff(values)), float(np.ptp(values))
+    parts = np.ceil(np.minimum(change / span * FINEST, 10 * FINEST)) if span > 0 else np.zeros(step.shape)
+    pieces: np.ndarray = np.maximum(parts, 1).astype(int)
+    at = np.repeat(np.arange(step.size), pieces)
+    part = (np.arange(at.size) - np.repeat(np.cumsum(pieces) - pieces, pieces)) / pieces[at]
+
+    def fine(column: np.ndarray) -> np.ndarray:
+        # Cut line by line: where two lines of the record have one time, the jump between them stays a jump.
+        return np.append(column[at] + part * np.diff(column)[at], column[-1])
+
+    fine_times, fine_values = fine(times), fine(values)
+    if is_charge:
+        fine_values = _charge(fine_times, fine_values) / 3600
+    charging = None if current is None else fine(_charging(current))
+    return Quantity(times, gaps(times, None), fine_times, fine_values, charging)
 
 
-def _cut(times: np.ndarray, change: np.ndarray, span: float) -> np.ndarray:
-    """Return `times` with more between those where the quantity changes by more than a 200th of its range."""
-    if not span > 0:
-        return times
-    parts = np.minimum(np.ceil(change / span * FINEST), 10 * FINEST).astype(int)
-    if not (parts > 1).any():
-        return times
-    within = [np.linspace(times[at], times[at + 1], parts[at] + 1)[1:-1] for at in np.flatnonzero(parts > 1)]
-    return np.sort(np.concatenate([times, *within]), kind="stable")
+def _charge(times: np.ndarray, current: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0.0], np.cumsum(np.diff(times) * (current[1:] + current[:-1]) / 2)])
+
+
+def _charging(current: np.ndarray) -> np.ndarray:
+    """Return 1 while the cell charges, 0 while it discharges; a rest counts as what came before it."""
+    known = np.flatnonzero(np.abs(current) > REST * np.abs(current).max(initial=0.0))
+    if not known.size:
+        return np.zeros(current.shape)
+    last = np.clip(np.searchsorted(known, np.arange(current.size), side="right") - 1, 0, None)
+    return (current[known[last]] > 0).astype(float)
 
 
 class Fit(NamedTuple):
@@ -103,18 +118,33 @@ class Problem:
         """Return the weighted means of the response's columns over the exposures."""
         return self.integral.mean(self.windows(shift, rows)) * self.weight[rows, None]
 
+    def split(self, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the response's columns, and the one that tells charge from discharge where it tells anything."""
+        columns, charging = means[:, : self.response.n_columns], means[:, self.response.n_columns :]
+        return columns, charging[:, np.ptp(charging, axis=0) > 1e-9]
+
     def solution(self, shift: np.ndarray, rows: np.ndarray) -> Solution:
         """Return the response that fits best at a lag and a drift."""
         weight = self.weight[rows]
-        free, values = self.free[rows] * weight[:, None], self.signal[rows] * weight
-        return solve(self.columns(shift, rows), free, values, self.response.sign)
+        columns, charging = self.split(self.columns(shift, rows))
+        free = np.concatenate([self.free[rows] * weight[:, None], charging], axis=1)
+        return solve(columns, free, self.signal[rows] * weight, self.response.sign)
 
     def jacobian(self, shift: np.ndarray, rows: np.ndarray, solution: Solution, step: float) -> np.ndarray:
         """Return how the signal changes with lag and drift, less what the response can take up."""
         later, earlier = (self.columns(shift + [side * step, 0.0], rows) for side in (1, -1))
-        slope = (later - earlier) @ solution.factors / (2 * step)
+        change = (later - earlier) / (2 * step)
+        n_columns = self.response.n_columns
+        slope = change[:, :n_columns] @ solution.factors
+        if solution.free_factors.size > self.free.shape[1]:
+            slope = slope + change[:, n_columns] * solution.free_factors[-1]
         both = np.stack([slope, slope * (self.start[rows] - self.reference)], axis=1)
         return both - solution.basis @ (solution.basis.T @ both)
+
+    def fitted(self, shift: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the signal as the best response gives it."""
+        solution = self.solution(shift, rows)
+        return self.signal[rows] - solution.residual / self.weight[rows]
 
     def refine(self, shift: np.ndarray, rows: np.ndarray, with_drift: bool, step: float) -> Fit:
         """Return the least sum of squares near `shift`, by Gauss and Newton with the response profiled out."""
@@ -142,8 +172,11 @@ class Problem:
 
 
 def integral_of(quantity: Quantity, response: Response) -> Integral:
-    """Return the integral of the response's columns along the record."""
-    return Integral(quantity.fine_times, response.columns(quantity.fine_values))
+    """Return the integral along the record of the response's columns and, with hysteresis, of what charges."""
+    columns = response.columns(quantity.fine_values)
+    if quantity.fine_charging is not None:
+        columns = np.concatenate([columns, quantity.fine_charging[:, None]], axis=1)
+    return Integral(quantity.fine_times, columns)
 
 
 def correlation_of(residual: np.ndarray) -> np.ndarray:

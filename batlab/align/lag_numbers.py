@@ -165,9 +165,7 @@ def _frames(
 ) -> dict[str, xr.Variable]:
     """Return the signal, its fit and the quantity over all frames, NaN where a frame was not used."""
     problem, used = found.problem, found.well.rows
-    solution = problem.solution(numbers.shift, used)
-    fitted = problem.integral.mean(problem.windows(numbers.shift, used)) @ solution.factors
-    fitted = fitted + problem.free[used] @ solution.free_factors
+    fitted = problem.fitted(numbers.shift, used)
     cell = problem.quantity
     inside = problem.windows(numbers.shift, used)
     means = Integral(cell.fine_times, cell.fine_values).mean(inside)

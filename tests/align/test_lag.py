@@ -202,6 +202,24 @@ def test_creep_is_taken_by_a_baseline():
         estimate_lag(worse, cell, signal="a", hours=False)
 
 
+def test_hysteresis_is_told_from_a_lag_by_two_currents():
+    """Higher by 4 % of the swing on discharge: a lag of minutes at one current, of other minutes at another."""
+    corners = HOUR * np.array([0, 1, 2, 3.25, 4.5, 5, 5.5, 8])
+    protocol = corners, np.array([1.0, -1.0, 0.4, -0.4, 1.0, -1.0, 0.3])
+    series, cell = planted(10, protocol=protocol)
+    true = series.time.values - ZERO + np.timedelta64(int(1e9 * (LAG + 15)), "ns")
+    part = np.searchsorted(corners, true / np.timedelta64(1, "s"), side="right") - 1
+    higher = series.assign(a=series.a.copy(data=series.a.values + np.where(protocol[1][part] < 0, 0.002, 0.0)))
+    with pytest.warns(UserWarning, match="hysteresis=True"):
+        without = estimate_lag(higher, cell, signal="a", hours=False, response="linear")
+    assert abs(without.lag - LAG) > 60
+    found = estimate_lag(higher, cell, signal="a", hours=False, response="linear", hysteresis=True)
+    assert abs(found.lag - LAG) < 3 * found.sigma
+    assert found.sigma < 15
+    with pytest.raises(SchemaError, match="hysteresis=True needs a current"):
+        estimate_lag(series, cell.rename(current="voltage"), signal="a", against="voltage", hysteresis=True)
+
+
 def test_correlated_noise_enlarges_sigma():
     """Noise with a memory of 10 frames: σ follows the scatter of the estimates, that of independent frames does not."""
     lags, sigmas, naive = [], [], []
