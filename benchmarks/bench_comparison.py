@@ -1,6 +1,6 @@
 """Comparison of four techniques × 2,000 frames in a real headless browser: from the key to the painted cursor.
 
-    python benchmarks/bench_comparison.py            # about two minutes; needs a Chromium, see tests/browser/chromium.py
+    python benchmarks/bench_comparison.py          # about two minutes; needs a Chromium
 
 JupyterLab runs on this computer, the browser paints without a GPU. One press of an arrow key is one step of the
 cursor; the time runs from the page's ``keydown`` until all five figures have painted the new cursor. It must stay

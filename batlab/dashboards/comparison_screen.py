@@ -165,7 +165,10 @@ class ComparisonScreen:
 
     def show_axis(self, state: ComparisonState, whole: tuple[float, float]) -> None:
         """Tell what the shared axis is and how much of it is visible."""
-        self.overlay.xaxis.axis_label = self.data.label(state.axis)
+        label = self.data.label(state.axis)
+        self.overlay.xaxis.axis_label = label
+        for panel in self.panels:
+            panel.shared = label
         self.x_range.update(start=state.x_range[0], end=state.x_range[1], reset_start=whole[0], reset_end=whole[1])
 
     def show_panel(self, name: str, state: ComparisonState, stretch: tuple[float, float] | None) -> None:

@@ -384,15 +384,17 @@ class TechniqueComparison:
     def _zoom(self, event: Any, number: int | None) -> None:
         """Take the visible part of the shared axis, and of a map's own one."""
         low, high = float(event.x0), float(event.x1)
-        if not low < high:
+        whole = self.data.whole(self.state.axis, self.stretch, self.state.lags)
+        if not low < high or high < whole[0] or low > whole[1]:  # a gesture that was made on another axis
+            self.screen.show_axis(self.state, whole)
             return
         changes: dict[str, Any] = {"x_range": (low, high)}
         name = None if number is None else self.data.names[number]
         if name is not None and self.data.choices[name][self.state.shows[name]].kind == "map":
             y_range = self.screen.panel(name).plot.y_range
-            whole = y_range.reset_start, y_range.reset_end
+            ends_of_all = y_range.reset_start, y_range.reset_end
             ends, ranges = (float(event.y0), float(event.y1)), dict(self.state.ranges)
-            if ends[0] < ends[1] and ends != whole:
+            if ends[0] < ends[1] and ends != ends_of_all:
                 ranges[name] = ends
             else:
                 ranges.pop(name, None)

@@ -42,6 +42,8 @@ class Panel:
     trace: list[Any]
     cursor: Any
     words: Any
+    hovers: list[Any]
+    shared: str = ""
     shift: float = 0.0
 
     @property
@@ -94,6 +96,9 @@ class Panel:
     def _place_axis(self, label: str, whole: tuple[float, float], visible: tuple[float, float] | None) -> None:
         low, high = visible or whole
         self.plot.yaxis.axis_label = label
+        for hover, tips in zip(self.hovers, _tips(self.shared, label), strict=True):
+            if hover.tooltips != tips:
+                hover.tooltips = tips
         self.plot.y_range.update(start=low, end=high, reset_start=whole[0], reset_end=whole[1])
 
     def move(self, shift: float) -> None:
@@ -148,8 +153,8 @@ def technique_panel(
     )  # fmt: skip
     for one in (cursor, words):
         plot.add_layout(one)
-    _add_hover(plot, image, trace, label)
-    return Panel(name, colour, plot, image, bar, trace, cursor, words)
+    hovers = _add_hovers(plot, image, trace)
+    return Panel(name, colour, plot, image, bar, trace, cursor, words, hovers, label)
 
 
 def _bar(mapper: Any, name: str) -> Any:
@@ -161,21 +166,27 @@ def _bar(mapper: Any, name: str) -> Any:
     )  # fmt: skip
 
 
-def _add_hover(plot: figure, image: Any, trace: list[Any], label: str) -> None:
+def _add_hovers(plot: figure, image: Any, trace: list[Any]) -> list[Any]:
     from bokeh.models import CustomJSHover, HoverTool
 
     decode = CustomJSHover(args={"source": image.data_source}, code=HOVER_CODE)
-    shared = label.split(" (")[0]
-    plot.add_tools(
+    on_map, on_trace = _tips("", "")
+    hovers = [
         HoverTool(
-            tooltips=[(shared, "$x{0.000}"), ("", "$y{0.000}"), ("colour", "@image{custom}")],
-            formatters={"@image": decode}, renderers=[image], point_policy="follow_mouse", attachment="below",
+            tooltips=on_map, formatters={"@image": decode}, renderers=[image], point_policy="follow_mouse",
+            attachment="below",
         ),
-        HoverTool(
-            tooltips=[("point", "@frame{0}"), (shared, "@x{0.000}"), ("", "@y{0.0000}")], renderers=[trace[0]],
-            mode="vline", attachment="below",
-        ),
-    )  # fmt: skip
+        HoverTool(tooltips=on_trace, renderers=[trace[0]], mode="vline", attachment="below"),
+    ]  # fmt: skip
+    plot.add_tools(*hovers)
+    return hovers
+
+
+def _tips(shared: str, label: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return what stands under the mouse on a map, and on a trace."""
+    place = shared.split(" since ")[0] if shared.startswith("time") else shared
+    on_map = [(place, "$x{0.000}"), (label, "$y{0.000}"), ("colour", "@image{custom}")]
+    return on_map, [("point", "@frame{0}"), (place, "@x{0.000}"), (label, "@y{0.0000}")]
 
 
 def short(values: np.ndarray, at: int) -> str:

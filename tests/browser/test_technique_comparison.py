@@ -101,13 +101,26 @@ def _zoom(page) -> None:
     before = page.evaluate(SHOWN)
     page.mouse.move(*_at(page, "panel_3_panel", 1.2))
     page.keyboard.down("Control")
-    for _ in range(4):
+    for _ in range(2):
         page.mouse.wheel(0, -400)
     page.keyboard.up("Control")
     zoomed = _until(page, f"s.range[1] - s.range[0] < {(before['range'][1] - before['range'][0]) / 1.5} && "
                           f"s.map[1] < {before['map'][1] / 1.5}")  # fmt: skip
     assert zoomed["range"][0] < 1.2 < zoomed["range"][1]
     assert zoomed["map"][0] <= zoomed["range"][0] + 0.05
+
+
+def _agree(page) -> None:
+    """Wait until the kernel has heard of every turn of the wheel: a late one would zoom what comes next."""
+    calm = 0
+    for _ in range(120):
+        low, high = eval(page.evaluate(pages.RUN, "print(comparison.state.x_range)"))
+        shown = page.evaluate(SHOWN)["range"]
+        calm = calm + 1 if shown == pytest.approx([low, high], rel=1e-9) else 0
+        if calm == 3:
+            return
+        page.wait_for_timeout(300)
+    raise AssertionError(f"the page shows {shown}, the kernel has {(low, high)}")
 
 
 def _drag_the_lag(page) -> dict:
@@ -158,6 +171,7 @@ def test_lab_cursor_zoom_and_lag(lab, page):
     assert abs(lag - PLANTED) < 4 * sigma
     assert _lag(page) == pytest.approx(lag, abs=0.01)
     _zoom(page)
+    _agree(page)
     _shot(page, "comparison_zoomed")
     page.evaluate(pages.RUN, "comparison.state.axis = 'capacity'")
     _until(page, "s.range[1] - s.range[0] < 1")
@@ -172,6 +186,7 @@ def test_lab_cursor_zoom_and_lag(lab, page):
         page.wait_for_timeout(1500)
         if page.evaluate(pages.RUN, "print(comparison.state.region is not None)") == "True":
             break
+    _shot(page, "comparison_selected")
     page.get_by_text("xas, frames").wait_for(timeout=30_000)
     page.get_by_placeholder("mechanism").fill("phase transition")
     page.get_by_role("button", name="mark", exact=True).click()

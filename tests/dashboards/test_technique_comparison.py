@@ -467,3 +467,11 @@ def test_the_experiment_is_unchanged_and_the_script_tells_its_history(dashboard,
     xr.testing.assert_identical(tree, before)
     assert "planted patterns, identity" in dashboard.code()
     assert dashboard.show.__annotations__["return"] == "None"
+
+
+def test_a_zoom_that_was_made_on_another_axis_comes_too_late(dashboard):
+    dashboard.state.axis = "capacity"
+    shown = dashboard.state.x_range
+    _trigger(dashboard.screen.panels[0].plot, RangesUpdate, x0=3.0, x1=4.0, y0=1.0, y1=5.0)  # hours
+    assert dashboard.state.x_range == shown
+    assert (dashboard.screen.x_range.start, dashboard.screen.x_range.end) == shown
