@@ -9,7 +9,7 @@ from batlab.echem.passage import Passage
 SLOW = 0.6  # of the usual rate: below, a formation or a check-up
 PULSE_CHARGE = 0.12  # of the nominal capacity: steps of a tenth are pulses, more are none
 LEAST_PULSES = 3
-LEAST_FIRST = 0.5  # of the second half: a file whose first half has less began within it
+LEAST_FIRST = 0.8  # of the second half: a file whose first half has less began within it
 LEAST_USUAL = 3  # complete cycles without which there is no usual rate
 CUT_OFF_SHARE, CUT_OFF_LEAST = 0.02, 0.01  # how near to the usual cut-off is reached: of the window, and in V
 
@@ -59,7 +59,7 @@ def _status(passed: Passage, index: np.ndarray, table: dict[str, np.ndarray]) ->
     at_end = np.concatenate([at_start[1:], [True]])
     doubted = (status == "complete") & (at_end | has_gap)
     others = (status == "complete") & ~doubted
-    for one in np.flatnonzero(doubted):
+    for one in map(int, np.flatnonzero(doubted)):
         status[one] = _judge(table, one, others, ends_under_current=passed.state[last[one]] != 0)
         if has_gap[one] and status[one] == "complete":
             status[one] = "a gap within"

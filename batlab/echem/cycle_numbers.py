@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,8 @@ from batlab.errors import SchemaError, choose
 LEAST_HALF = 0.05  # of the charge of the largest half cycle: less begins no cycle
 
 
-class Numbers(NamedTuple):
+@dataclass(frozen=True)
+class Numbers:
     """Each line's cycle from 0; the cycles' labels and the record's own numbers (NaN: none); what they go by."""
 
     index: np.ndarray

@@ -35,7 +35,7 @@ def cycles(
     edge of a file or a gap under current. A number that comes again in another file is another cycle.
 
     A cycle is of the ``kind`` ``"incomplete"`` where a half is missing or where, at the end of a file or at a gap, it
-    stops before the cut-off of the others, or at the start of a file the first half is below half of the second;
+    stops before the cut-off of the others, or at the start of a file the first half is below 80 % of the second;
     ``"pulse"`` with three or more stretches of current between rests or reversals, none of them above 12 % of the
     nominal capacity; ``"formation"`` if it and all before it run at 0.6 of the usual rate or less; ``"check_up"`` if
     it does so later; else ``"cycle"``. The usual rate is the median of the complete cycles; with fewer than three of
@@ -69,7 +69,7 @@ def cycles(
         cut-offs], ``current_charge``, ``current_discharge`` [A, magnitudes; the median by charge], ``c_rate_charge``,
         ``c_rate_discharge`` [1/h], ``duration``, ``duration_charge``, ``duration_discharge``, ``duration_rest`` [s],
         ``n_records``, ``n_pulses``, ``kind``, ``status`` (why it is incomplete), ``cycle_recorded``, ``file_number``,
-        ``is_after_gap`` (1: between it and the cycle before a file ends, so that cycles may be missing);
+        ``is_after_gap`` (1: cycles may be missing before it: as the record says, else where another file begins);
         coordinates ``test_time`` and ``time`` of its first line. What a cycle does not have is NaN.
 
     Raises
@@ -219,7 +219,12 @@ def _labelled(cell, passed, numbers, table, kind, status, n_pulses) -> xr.Datase
     variables["cycle_recorded"] = quantity("cycle", numbers.recorded, "1", "number of the cycle in the record")
     file = passed.file[first]
     variables["file_number"] = quantity("cycle", file, "1", "number of the file, from 0")
-    after = np.concatenate([[0], (np.diff(file) != 0).astype(int)])
+    if "is_after_gap" in cell:
+        after = np.bincount(numbers.index, weights=cell["is_after_gap"].values[passed.kept] > 0, minlength=n)
+        after = np.minimum(after, 1).astype(np.int64)
+        after[0] = 0
+    else:
+        after = np.concatenate([[0], (np.diff(file) != 0).astype(np.int64)])
     variables["is_after_gap"] = quantity("cycle", after, "1", "whether cycles may be missing before this one")
     coords = {"cycle": quantity("cycle", numbers.labels, "1", "number of the cycle")}
     coords["test_time"] = quantity("cycle", passed.seconds[first], "s", "time since the start of the test")

@@ -245,7 +245,9 @@ def _binned(half: Half, edges: np.ndarray, part: int | None, spacing: float | No
         level, count = _part(volts, passed, part)
         middle, reach = (level[1:] + level[:-1]) / 2, np.abs(np.diff(level)) / 2
         reach = np.maximum(reach, NARROWEST * spacing / 2)
-        lows.append(middle - reach), highs.append(middle + reach), flows.append(np.diff(count))
+        lows.append(middle - reach)
+        highs.append(middle + reach)
+        flows.append(np.diff(count))
     origin = lows[0][0]  # sums keep more digits near the voltages themselves
     low, high = (np.concatenate(parts) - origin for parts in (lows, highs))
     density = np.concatenate(flows) / (high - low)
@@ -271,11 +273,13 @@ def _ramps(at: np.ndarray, corner: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
 
 def _slope(half: Half, spacing: float, width: float, sign: int, part: int | None) -> np.ndarray:
-    level, passed, offset = [], [], 0.0
+    level: list[np.ndarray] = []
+    passed: list[np.ndarray] = []
     for volts, count in half.stretches:
         some, at = _part(volts, count, part)
         offset = level[-1][-1] - some[0] if level else 0.0
-        level.append(some + offset), passed.append(at)
+        level.append(some + offset)
+        passed.append(at)
     volts, count = np.concatenate(level), np.concatenate(passed)
     n = max(1, int(np.floor(half.charge / spacing + 1e-9)))
     change = sign * np.diff(np.interp(spacing * np.arange(n + 1), count, volts))

@@ -81,7 +81,7 @@ def life(
     place = crossing(points.y < threshold)
     if place is not None:
         low, high = points.x[max(0, place - 1)], points.x[place]
-        status = "in a gap" if _is_gap(table, points, place) else "seen"
+        status = "in a gap" if points.is_after_gap[place] else "seen"
         fall = points.y[place - 1] - points.y[place] if place else 0.0
         at = low + (high - low) * (points.y[place - 1] - threshold) / fall if place and fall > 0 else high
         middle = np.nan if status == "in a gap" else at
@@ -114,13 +114,6 @@ def crossing(below: np.ndarray) -> int | None:
     return None
 
 
-def _is_gap(table: xr.Dataset, points: Points, place: int) -> bool:
-    if "is_after_gap" not in table or place == 0:
-        return False
-    between = table["is_after_gap"].values[points.places[place - 1] + 1 : points.places[place] + 1]
-    return bool(between.any())
-
-
 def _carried_on(points: Points, threshold: float, level: float) -> tuple[float, float, float, str]:
     first, span = points.x[0], points.x[-1] - points.x[0]
     fits, effective = fit_all(points, list(MODELS))
@@ -140,10 +133,9 @@ def _carried_on(points: Points, threshold: float, level: float) -> tuple[float, 
             limits = MODELS[fit.name].limits
             if limits is not None:
                 sets[:, -1] = np.clip(sets[:, -1], *limits)
-            for values in sets:
-                below = fit.at(u, values) < threshold
-                lives.append(u[int(np.argmax(below))] if below.any() else np.inf)
-    ends = first + span * np.quantile(np.array(lives), [0.5, 0.5 - level / 2, 0.5 + level / 2], method="nearest")
+            below = fit.at(u, sets) < threshold
+            lives.append(np.where(below.any(axis=1), u[np.argmax(below, axis=1)], np.inf))
+    ends = first + span * np.quantile(np.concatenate(lives), [0.5, 0.5 - level / 2, 0.5 + level / 2], method="nearest")
     if not np.isfinite(ends[0]):
         low = ends[1] if np.isfinite(ends[1]) else first + span * REACH
         return np.nan, float(low), np.nan, "beyond reach"

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.stats import f as f_distribution
 
 LEAST_SIDE = 4  # points on either side of a knee
+N_GRID, ZOOMS = 61, 6  # the last grid is finer than 1e-9 of the limits
 MOST_CORRELATED = 0.95  # of neighbouring residuals: more cannot be told from a wrong model
 
 
 class Model(NamedTuple):
-    """Names of the parameters, limits of the searched one (None: all linear), and the columns of the linear ones."""
+    """Names of the parameters, limits of the searched one (None: all linear), and the columns of the linear ones.
+
+    Columns take u over points and the searched parameter as a number, or as an array (…, 1) for many at once.
+    """
 
     parameters: tuple[str, ...]
     limits: tuple[float, float] | None
-    columns: Callable[[np.ndarray, float], list[np.ndarray]]
+    columns: Callable[[np.ndarray, Any], list[np.ndarray]]
 
 
-def _growth(u: np.ndarray, k: float) -> np.ndarray:
-    return u if abs(k) < 1e-6 else np.expm1(k * u) / k
+def _growth(u: np.ndarray, k: Any) -> np.ndarray:
+    near = np.abs(k) < 1e-6
+    return np.where(near, u, np.expm1(k * u) / np.where(near, 1.0, k))
 
 
 # u = (x - first x) / span, from 0 to 1; all count the loss upwards.
@@ -48,11 +52,13 @@ class Fit:
     at_bound: bool
 
     def at(self, u: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
-        """Return the curve at u, with other parameter values where given."""
-        model, values = MODELS[self.name], self.values if values is None else values
-        n = len(values) - (model.limits is not None)
-        columns = [np.ones(len(u)), *(-one for one in model.columns(u, values[-1]))]
-        return np.column_stack(columns) @ values[:n]
+        """Return the curve at u, or one curve for each row of parameter `values`."""
+        model = MODELS[self.name]
+        rows = np.atleast_2d(self.values if values is None else values)
+        curves = rows[:, :1] * np.ones(len(u))
+        for k, one in enumerate(model.columns(u, rows[:, -1:]), 1):
+            curves = curves - rows[:, k : k + 1] * one
+        return curves[0] if values is None else curves
 
 
 def fit_model(name: str, u: np.ndarray, y: np.ndarray) -> Fit | None:
@@ -102,16 +108,36 @@ def solve_at(model: Model, u: np.ndarray, linear: np.ndarray, searched: float) -
     return np.column_stack([np.ones(len(u)), *(-one for one in model.columns(u, searched))]) @ linear
 
 
-def _search(model: Model, u: np.ndarray, y: np.ndarray, limits: tuple[float, float]) -> float:
-    def squares(value: float) -> float:
-        return float(((y - solve(model, u, y, value)[1]) ** 2).sum())
+def squares_at(model: Model, u: np.ndarray, y: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return the least sum of squares for each value of the searched parameter.
 
-    grid = np.linspace(*limits, 81)
-    scores = np.array([squares(value) for value in grid])
-    best = int(np.argmin(scores))
-    around = (grid[max(0, best - 1)], grid[min(len(grid) - 1, best + 1)])
-    found = minimize_scalar(squares, bounds=around, method="bounded", options={"xatol": 1e-10})
-    return float(found.x) if found.fun <= scores[best] else float(grid[best])
+    >>> u = np.linspace(0, 1, 50)
+    >>> squares_at(MODELS["power"], u, 1 - u**2, np.array([1.0, 2.0])).round(3).tolist()
+    [0.301, 0.0]
+    """
+    rest = np.broadcast_to(y - y.mean(), (len(places), len(u)))
+    basis: list[np.ndarray] = []
+    for one in model.columns(u, places[:, None]):
+        column = np.broadcast_to(one, rest.shape)
+        column = column - column.mean(axis=1, keepdims=True)
+        for other in basis:
+            column = column - (column * other).sum(axis=1, keepdims=True) * other
+        size = np.sqrt((column**2).sum(axis=1, keepdims=True))
+        basis.append(np.divide(column, size, out=np.zeros(rest.shape), where=size > 0))
+        rest = rest - (rest * basis[-1]).sum(axis=1, keepdims=True) * basis[-1]
+    return (rest**2).sum(axis=1)
+
+
+def _search(model: Model, u: np.ndarray, y: np.ndarray, limits: tuple[float, float]) -> float:
+    """Return the best value of the searched parameter: on a grid, then on ever finer ones about the best."""
+    low, high = limits
+    best = low
+    for _ in range(ZOOMS):
+        grid = np.linspace(low, high, N_GRID)
+        best = float(grid[np.argmin(squares_at(model, u, y, grid))])
+        step = grid[1] - grid[0]
+        low, high = max(limits[0], best - step), min(limits[1], best + step)
+    return best
 
 
 def _fit(
@@ -138,7 +164,7 @@ def knee_interval(u: np.ndarray, y: np.ndarray, fit: Fit, n_effective: float, le
     """Return the limits of the knee: all places whose fit is not worse than `level` allows (profile likelihood)."""
     model = MODELS["two_piece"]
     places = np.linspace(u[LEAST_SIDE - 1], u[-LEAST_SIDE], 401)
-    squares = np.array([((y - solve(model, u, y, place)[1]) ** 2).sum() for place in places])
+    squares = squares_at(model, u, y, places)
     freedom = max(1.0, n_effective - len(fit.values))
     allowed = fit.squares * (1 + f_distribution.ppf(level, 1, freedom) / freedom)
     inside = places[squares <= allowed]

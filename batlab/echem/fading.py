@@ -29,12 +29,17 @@ LEAST_CYCLES = 5
 
 
 class Points(NamedTuple):
-    """What is fitted: positions in the table, x, values, and how many gaps lie between."""
+    """What is fitted: positions in the table, x, values, and whether cycles may be missing before each."""
 
     places: np.ndarray
     x: np.ndarray
     y: np.ndarray
-    n_gaps: int
+    is_after_gap: np.ndarray
+
+    @property
+    def n_gaps(self) -> int:
+        """Number of gaps between the points."""
+        return int(self.is_after_gap.sum())
 
 
 def fade(
@@ -98,7 +103,7 @@ def fade(
     -----
     UserWarning
         Files are missing between cycles: their number is not known, so numbers of cycles and throughput after a gap
-        count present cycles only. Use ``over="days"``.
+        count present cycles only. Use ``over="days"``. The knee lies in such a gap: it is NaN, its limits hold the gap.
 
     References
     ----------
@@ -127,14 +132,16 @@ def fade(
     scores = {key: np.array([_score(fit, n, effective, key) for fit in fits]) for key in CRITERIA}
     order = np.argsort(scores[criterion], kind="stable")
     chosen = [fits[k] for k in order]
-    result = _table(table, variable, over, points, chosen, effective)
-    for key in CRITERIA:
-        result[key] = quantity("model", scores[key][order], "1", f"{key.upper()}, with the effective number of values")
     relative = np.exp(-0.5 * (scores[criterion][order] - scores[criterion].min()))
-    result["weight"] = quantity("model", relative / relative.sum(), "1", "relative likelihood of the model")
+    more = {
+        key: quantity("model", scores[key][order], "1", f"{key.upper()}, with the effective number of values")
+        for key in CRITERIA
+    }
+    more["weight"] = quantity("model", relative / relative.sum(), "1", "relative likelihood of the model")
     bent = next((fit for fit in fits if fit.name == "two_piece"), None)
     if bent is not None:
-        result = result.assign(_knee(points, bent, effective, level, OVER[over]))
+        more |= _knee(points, bent, effective, level, OVER[over])
+    result = _table(table, variable, over, points, chosen, effective, more)
     result.attrs.update(best=chosen[0].name, criterion=criterion)
     return record(
         result, FUNCTION, variable=variable, over=over, models=models, kinds=kinds, criterion=criterion, level=level
@@ -167,7 +174,8 @@ def points_of(table: xr.Dataset, variable: str, over: str, kinds: Sequence[str],
             "pass kinds= to use others"
         )
     gaps = np.cumsum(table["is_after_gap"].values) if "is_after_gap" in table else np.zeros(len(values), dtype=int)
-    n_gaps = int(gaps[places[-1]] - gaps[places[0]])
+    is_after_gap = np.concatenate([[False], np.diff(gaps[places]) > 0])
+    n_gaps = int(is_after_gap.sum())
     if n_gaps and over != "days":
         warnings.warn(
             f"{function}: between the cycles lie {n_gaps} ends of files where cycles may be missing; only the "
@@ -175,7 +183,7 @@ def points_of(table: xr.Dataset, variable: str, over: str, kinds: Sequence[str],
             UserWarning,
             stacklevel=3,
         )
-    return Points(places, x[places], values[places], n_gaps)
+    return Points(places, x[places], values[places], is_after_gap)
 
 
 def _axis(table: xr.Dataset, over: str, function: str) -> np.ndarray:
@@ -235,12 +243,18 @@ def in_units(fit: Fit, span: float, inflation: float) -> tuple[np.ndarray, np.nd
 
 
 def _table(
-    table: xr.Dataset, variable: str, over: str, points: Points, fits: list[Fit], effective: float
+    table: xr.Dataset,
+    variable: str,
+    over: str,
+    points: Points,
+    fits: list[Fit],
+    effective: float,
+    more: dict[str, xr.Variable],
 ) -> xr.Dataset:
     n, span = len(points.x), points.x[-1] - points.x[0]
     unit, per = str(table[variable].attrs["units"]), OVER[over]
     curves = np.full((len(fits), table.sizes["cycle"]), np.nan)
-    result = xr.Dataset({variable: table[variable].variable}, {"cycle": table["cycle"].variable})
+    columns: dict[str, xr.Variable] = {variable: table[variable].variable}
     for k, fit in enumerate(fits):
         curves[k, points.places] = fit.fitted
         values, sigmas = in_units(fit, span, n / effective)
@@ -249,20 +263,20 @@ def _table(
                 continue
             units = _unit(fit.name, name, unit, per)
             told = f"{name.replace('_', ' ')} of the {fit.name.replace('_', '-')} model"
-            result[f"{fit.name}_{name}"] = quantity((), value, units, told)
-            result[f"{fit.name}_{name}_sigma"] = quantity((), sigma, units, f"standard uncertainty of the {told}")
-    result["fit"] = quantity(("model", "cycle"), curves, unit, "fitted value")
+            columns[f"{fit.name}_{name}"] = quantity((), value, units, told)
+            columns[f"{fit.name}_{name}_sigma"] = quantity((), sigma, units, f"standard uncertainty of the {told}")
+    columns["fit"] = quantity(("model", "cycle"), curves, unit, "fitted value")
     scatter = [np.sqrt(fit.squares / max(1, n - len(fit.values))) for fit in fits]
-    result["scatter"] = quantity("model", np.array(scatter), unit, "standard deviation of the residuals")
-    result["n_parameters"] = quantity("model", np.array([len(fit.values) for fit in fits]), "1", "fitted parameters")
+    columns["scatter"] = quantity("model", np.array(scatter), unit, "standard deviation of the residuals")
+    columns["n_parameters"] = quantity("model", np.array([len(fit.values) for fit in fits]), "1", "fitted parameters")
     status = np.array(["at bound" if fit.at_bound else "ok" for fit in fits])
-    result["status"] = quantity("model", status, "", "whether a parameter ended at its bound")
-    result = result.assign_coords(model=quantity("model", np.array([fit.name for fit in fits]), "", "model of fading"))
-    result.attrs = {
+    columns["status"] = quantity("model", status, "", "whether a parameter ended at its bound")
+    names = quantity("model", np.array([fit.name for fit in fits]), "", "model of fading")
+    attrs = {
         **table.attrs, "variable": variable, "over": over, "n_used": n, "n_effective": float(effective),
         "n_gaps": points.n_gaps, "first_x": float(points.x[0]), "last_x": float(points.x[-1]),
     }  # fmt: skip
-    return result
+    return xr.Dataset(columns | more, {"cycle": table["cycle"].variable, "model": names}, attrs)
 
 
 def _unit(model: str, parameter: str, unit: str, per: str) -> str:
@@ -286,11 +300,23 @@ def _knee(points: Points, bent: Fit, effective: float, level: float, unit: str) 
     straight = fit_model("linear", u, points.y)
     confidence = 0.0 if straight is None else knee_confidence(straight, bent, effective)
     sigma = float(np.sqrt(bent.covariance[-1, -1] * len(u) / effective)) * span
+    knee, low, high = (first + span * value for value in (bent.values[-1], low, high))
+    after = min(int(np.searchsorted(points.x, knee)), len(points.x) - 1)
+    if points.is_after_gap[after]:
+        ends = points.x[after - 1], points.x[after]
+        low, high = min(low, ends[0]), max(high, ends[1])
+        warnings.warn(
+            f"{FUNCTION}: the rate changes between {ends[0]:.6g} and {ends[1]:.6g}, where cycles are missing: no "
+            "knee is given, only its limits",
+            UserWarning,
+            stacklevel=3,
+        )
+        knee = sigma = np.nan
     return {
-        "knee": quantity((), first + span * bent.values[-1], unit, "where the rate of fading changes"),
+        "knee": quantity((), knee, unit, "where the rate of fading changes"),
         "knee_sigma": quantity((), sigma, unit, "standard uncertainty of the knee"),
-        "knee_low": quantity((), first + span * low, unit, "lower confidence limit of the knee"),
-        "knee_high": quantity((), first + span * high, unit, "upper confidence limit of the knee"),
+        "knee_low": quantity((), low, unit, "lower confidence limit of the knee"),
+        "knee_high": quantity((), high, unit, "upper confidence limit of the knee"),
         "knee_confidence": quantity((), confidence, "1", "probability that noise about a line bends it less"),
         "knee_kind": quantity((), "knee" if bent.values[2] > 0 else "elbow", "", "knee: fades faster afterwards"),
     }

@@ -103,7 +103,7 @@ def life_model(
         )
     if not (np.isfinite(known) & (known > 0)).all():
         raise ValueError(f"lives must be positive numbers of cycles, got {list(lives)!r}")
-    pairs = {tuple(int(label) for label in one.attrs["pair"]) for one in features}
+    pairs = {(int(one.attrs["pair"][0]), int(one.attrs["pair"][1])) for one in features}
     if len(pairs) > 1:
         raise SchemaError(f"echem.life_model needs features of one pair of cycles, got {sorted(pairs)}")
     raw = np.array([_values(one, use, "echem.life_model") for one in features])

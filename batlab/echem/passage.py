@@ -195,7 +195,9 @@ def _counted(
     """Return charge from line to line by the cycler's counter, and the counter's name; None where there is none."""
     pair = next((two for two in PAIRS if all(_is_counter(cell, name) for name in two)), None)
     if pair is not None:
-        up, down = (counter_steps(cell[name].values[kept].astype(float), new_file) for name in pair)
+        # Where the reader let the counters of several files go on, their first line counts too.
+        starts = np.arange(len(kept)) == 0 if "cycle_in_file" in cell else new_file
+        up, down = (counter_steps(cell[name].values[kept].astype(float), starts) for name in pair)
         counted, name = up - down, " and ".join(pair)
     elif _is_counter(cell, "capacity"):
         counted, name = _net(cell["capacity"].values[kept].astype(float), flow, state, new_file), "capacity"

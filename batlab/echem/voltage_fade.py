@@ -83,7 +83,7 @@ def voltage_decay(
         series["hysteresis"] = series["charge"] - series["discharge"]
         series["structural"] = (series["charge"] + series["discharge"]) / 2
     per = {"1": "V", "d": "V/d", "Ah": "V/Ah"}[OVER[over]]
-    result = xr.Dataset(coords={"cycle": table["cycle"].variable})
+    result: dict[str, xr.Variable] = {}
     for name, values in series.items():
         known = used & np.isfinite(values)
         slope, slope_sigma, start, start_sigma = line(x[known], values[known])
@@ -93,8 +93,9 @@ def voltage_decay(
         result[f"{name}_start_sigma"] = quantity((), start_sigma, "V", "standard uncertainty of the voltage")
         result[f"voltage_{name}"] = quantity("cycle", values, "V", f"{name} voltage")
     result["is_used"] = quantity("cycle", used.astype(np.int64), "1", "whether the line was fitted to this cycle")
-    result.attrs = {**table.attrs, "over": over, "n_used": int(used.sum()), "n_gaps": points.n_gaps}
-    return record(result, FUNCTION, over=over, kinds=kinds, same_rate=same_rate)
+    attrs = {**table.attrs, "over": over, "n_used": int(used.sum()), "n_gaps": points.n_gaps}
+    dataset = xr.Dataset(result, {"cycle": table["cycle"].variable}, attrs)
+    return record(dataset, FUNCTION, over=over, kinds=kinds, same_rate=same_rate)
 
 
 def line(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float, float]:

@@ -221,7 +221,7 @@ def test_the_virtual_cell_is_cycled(tmp_path):
     hours = np.diff(virtual.EDGES) / 3600
     total = sum(h for h, step in zip(hours, steps) if step.sign > 0) * virtual.CURRENT
     assert float(table["capacity_charge"].sum()) == pytest.approx(total, rel=1e-6)
-    assert table.attrs["charge_source"] == "charging_capacity and discharging_capacity"
+    assert table.attrs["charge_source"] == "charge_capacity and discharge_capacity"
 
 
 @pytest.mark.data
