@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import ReadError
-from batlab.io import _cycler, _dates, _layout, _rows, cycler_series, local_clock
+from batlab.io import _cycler, _dates, _layout, _rows, cycler_series, fixed_dates, local_clock
 from batlab.io._cycler import Column
 from batlab.io._layout import Layout
 from batlab.io._table import Table, find_separator
 from batlab.io._text import peek
+from batlab.schema import quantity
 
 NAME = "Arbin records (csv)"
 HINTS = _layout.HINTS
@@ -53,6 +55,9 @@ LAYOUT = Layout(
     names={"capacity": "capacity_recorded"},
     units={"internal resistance": "Ohm", "dv/dt": "V/s", "ac impedance": "Ohm", "aci phase angle": "deg"},
 )
+
+# The same, with its dates as a column of their own.
+_UNDATED = replace(LAYOUT, dates=(), names={**LAYOUT.names, "datetime": "date_time"})
 
 
 def recognise(path: Path, head: bytes) -> bool:
@@ -110,28 +115,34 @@ def _read_one(path: Path, hints: dict[str, Any]) -> xr.Dataset:
     if header is None:
         raise ReadError(f"{path.name}: no line names the columns (Test_Time, Voltage …); the file may be truncated")
     separator = find_separator(source.head[header - 1])
-    if not _has_unix_dates(source.head, header, separator):
-        return _layout.read(source, header, separator, LAYOUT, hints)
+    first = _first_date(source.head, header, separator)
+    is_unix = bool(re.fullmatch(r"\d+(?:\.\d*)?", first)) and _UNIX[0] < float(first) < _UNIX[1]
+    # Dates with fractions of a second are read faster here, all at once.
+    if source.is_long or hints.get("start") is not None or not (is_unix or re.search(r":\d\d[.,]\d", first)):
+        return _layout.read(source, header, separator, LAYOUT if not is_unix else _UNDATED, hints)
+    ds = _layout.read(source, header, separator, _UNDATED, hints)
+    values, test_time = ds["date_time"].values, ds["test_time"].values
+    zone = local_clock.zone_of(hints.get("timezone"))
+    if not is_unix:
+        order = _dates.order_of([first, str(values[-1])], float(np.ptp(test_time)), path.name, hints.get("date_order"))
+        local = fixed_dates.seconds(values, order)
+        if local is None:
+            return _layout.read(source, header, separator, LAYOUT, hints)
+        if zone is None:
+            local_clock.warn_unstated(path.name, stacklevel=4)
+        values = _dates.to_utc(local, zone)
+        ds = ds.drop_vars("date_time")
+    time = _dates.timeline(values, test_time, path.name)
+    ds = ds.assign_coords(time=quantity("record", time, "", "time, UTC"))
     # Seconds since 1970 are UTC whatever the zone of the laboratory.
-    unix = Layout(
-        LAYOUT.meanings, mend=LAYOUT.mend, units=LAYOUT.units, names={**LAYOUT.names, "datetime": "date_time"}
-    )
-    ds = _layout.read(source, header, separator, unix, hints)
-    if hints.get("start") is None and not source.is_long:
-        seconds = ds["date_time"].values
-        ds = ds.assign_coords(time=("record", _dates.timeline(seconds, ds["test_time"].values, path.name)))
-        ds["time"].attrs["long_name"] = "time, UTC"
-        ds.attrs["clock"] = "UTC"
-    return ds
+    return ds.assign_attrs(clock="UTC" if is_unix else local_clock.told(zone))
 
 
-def _has_unix_dates(head: list[str], header: int, separator: str) -> bool:
+def _first_date(head: list[str], header: int, separator: str) -> str:
     labels = [_layout.label(word)[0] for word in head[header - 1].split(separator)]
     place = next((labels.index(word) for word in LAYOUT.dates if word in labels), None)
     row = head[header].split(separator) if len(head) > header else []
-    if place is None or place >= len(row) or not re.fullmatch(r"\s*\d+(?:\.\d*)?\s*", row[place]):
-        return False
-    return _UNIX[0] < float(row[place]) < _UNIX[1]
+    return row[place].strip() if place is not None and place < len(row) else ""
 
 
 def record_of(table: Table, hints: dict[str, Any], attrs: dict[str, Any] | None = None) -> xr.Dataset:
