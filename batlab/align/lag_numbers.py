@@ -15,7 +15,7 @@ from batlab.schema import quantity
 
 CONFIDENCE = 0.95
 STRANGEST_DRIFT = 0.05  # 1 σ; no computer's clock is off by as much: the signal does not tell
-PROFILE = 121  # lags of the profile near the best
+PROFILE = 81  # lags of the profile near the best
 WIDTH = 5.0  # σ to both sides
 
 

@@ -233,7 +233,7 @@ def test_correlated_noise_enlarges_sigma():
         series = series.assign(a=series.a.copy(data=series.a.values + 0.05 * noise))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            found = estimate_lag(series, cell, signal="a", hours=False, response="linear", drift=False)
+            found = estimate_lag(series, cell, signal="a", hours=False, response="linear", drift=False, max_lag=300.0)
         lags.append(found.lag)
         sigmas.append(found.sigma)
         naive.append(found.sigma / np.sqrt(found.dataset.attrs["inflation"]))
