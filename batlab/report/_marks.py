@@ -68,8 +68,8 @@ def _row(mark: Mark, shown: Mapping[str, str]) -> list[str]:
     frames = str(first) if first == last else f"{first} to {last}"
     sure = f"{100 * mark.confidence:.0f} %"
     told = [frames, span, mark.category, mark.mechanism, sure, mark.text, mark.author, moment(mark.created), where]
-    last = f"{told[-1]} (version {mark.version})" if mark.version > 1 else told[-1]
-    return [*told[:-1], last, shown.get(mark.dataset, NOT_ASSESSED)]
+    data = f"{told[-1]} (version {mark.version})" if mark.version > 1 else told[-1]
+    return [*told[:-1], data, shown.get(mark.dataset, NOT_ASSESSED)]
 
 
 def provenance(results: Sequence[tuple[str, xr.Dataset]]) -> Section:

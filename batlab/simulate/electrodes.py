@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -95,7 +96,7 @@ def full_cell(
             "test_time": quantity("record", seconds, "s", "time since the start of the test"),
         },
     )
-    told = {"losses": list(losses), "capacities": capacities, "limits": limits, "current": current}
+    told: dict[str, Any] = {"losses": list(losses), "capacities": capacities, "limits": limits, "current": current}
     return record(result, "simulate.full_cell", **told, interval=interval, noise=noise, seed=seed)
 
 

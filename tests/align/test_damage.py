@@ -48,6 +48,7 @@ def test_five_per_cent_is_found_in_fifty_frames():
     assert all(float(one["n_frames"][0]) >= 22 for one in found)  # the ends of each branch are not extrapolated
 
 
+@pytest.mark.filterwarnings("ignore:.*may be too small:UserWarning")
 @pytest.mark.parametrize(("correlation", "sigmoid"), [(0.0, False), (0.5, True)])
 def test_false_alarms_in_a_hundred_nulls(correlation, sigmoid):
     series = (planted(1000 + seed, correlation=correlation, sigmoid=sigmoid) for seed in range(50))
@@ -55,6 +56,7 @@ def test_false_alarms_in_a_hundred_nulls(correlation, sigmoid):
     assert alarms <= binom.ppf(0.999, 50, 0.05)
 
 
+@pytest.mark.filterwarnings("ignore:.*may be too small:UserWarning")
 @pytest.mark.soak
 @pytest.mark.parametrize("correlation", [0.0, 0.3, 0.5])
 def test_false_alarms_in_a_thousand_nulls(correlation):
@@ -62,6 +64,7 @@ def test_false_alarms_in_a_thousand_nulls(correlation):
     assert (np.array(found) < 0.05).mean() <= 0.05
 
 
+@pytest.mark.filterwarnings("ignore:.*may be too small:UserWarning")
 @pytest.mark.soak
 def test_stated_sigma_covers_the_scatter():
     found = [beam_damage(planted(seed, -0.05, correlation=0.5), "extent") for seed in range(300)]
