@@ -121,7 +121,7 @@ def _columns(files: list[xr.Dataset], names: list[str]) -> tuple[dict[str, Colum
         values = [part.values for part in parts]
         if key == "cycle":
             columns["cycle_in_file"] = Column(np.concatenate(values), units, "number of the cycle in its file", attrs)
-            steps = [_last_cycle(one) for one in files]
+            steps = [float(_last_cycle(one)) for one in files]
             long_name = "number of the cycle, of those in the files at hand"
         elif key in COUNTERS:
             steps = [float(part.values[-1]) for part in parts]

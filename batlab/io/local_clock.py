@@ -51,8 +51,8 @@ def to_utc(local: np.ndarray, zone: ZoneInfo | None) -> np.ndarray:
     return result
 
 
-def from_serial(days: np.ndarray, unit: str = "ms") -> np.ndarray:
-    """Return the times (datetime64[ns]) that days since 30 December 1899 mean, rounded to `unit`.
+def from_serial(days: np.ndarray) -> np.ndarray:
+    """Return the times (datetime64[ns]) that days since 30 December 1899 mean, rounded to a millisecond.
 
     A day's fraction in 64 bits is good to a microsecond. What is no number, or lies outside 1980 to 2200, is NaT.
 
@@ -61,8 +61,7 @@ def from_serial(days: np.ndarray, unit: str = "ms") -> np.ndarray:
     """
     days = np.asarray(days, float)
     whole = np.where((days > 29221) & (days < 109575), days, np.nan)
-    per_day = np.timedelta64(1, "D") / np.timedelta64(1, unit)
-    steps = np.where(np.isfinite(whole), np.round(whole * per_day), 0).astype(f"m8[{unit}]")
+    steps = np.where(np.isfinite(whole), np.round(whole * 86_400_000.0), 0).astype("m8[ms]")
     return np.where(np.isfinite(whole), EXCEL_EPOCH + steps.astype("m8[ns]"), np.datetime64("NaT", "ns"))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,14 +148,25 @@ def _plain(path: Path) -> Iterator[Path]:
         yield link
 
 
-def _table(path: Path, name: str, mode: str) -> Any:
+def _fastnda(name: str) -> Any:
+    """Return the package; it exchanges functions of zlib for all the process when imported, which is undone."""
+    kept = {function: getattr(zlib, function) for function in ("decompress", "decompressobj")}
     try:
         import fastnda
+        import fastnda.ndax
     except ImportError as error:
         raise MissingExtraError(
             f"{name}: Neware's binary records need the package fastnda; install batlab's extra: "
             "pip install 'batlab[cycler]'"
         ) from error
+    finally:
+        for function, own in kept.items():
+            setattr(zlib, function, own)
+    return fastnda
+
+
+def _table(path: Path, name: str, mode: str) -> Any:
+    fastnda = _fastnda(name)
     heard = _Heard()
     logger = logging.getLogger("fastnda")
     logger.addHandler(heard)

@@ -155,7 +155,9 @@ def header(book: Workbook, title: str) -> list[str]:
     for chunk, cell in _chunks(book, title):
         for row in re.findall(rb"<" + _PREFIX + rb"row\b.*?</" + _PREFIX + rb"row>", chunk, re.DOTALL):
             cells = cell.findall(row)
-            texts = [_text(_attribute(other, b"t"), *rest, shared, book.name) for _, _, other, *rest in cells]
+            texts = [
+                _text(_attribute(other, b"t"), value, inline, shared, book.name) for _, _, other, value, inline in cells
+            ]
             if any(texts):
                 return texts
     return []
@@ -230,7 +232,7 @@ def _kinds(attributes: np.ndarray) -> np.ndarray:
 def _floats(values: Sequence[bytes], is_number: np.ndarray, place: np.ndarray, name: str) -> np.ndarray:
     result = np.full(len(values), np.nan)
     rows = np.flatnonzero(is_number)
-    chosen = [values[i][:_LONGEST] for i in rows]
+    chosen = [values[int(i)][:_LONGEST] for i in rows]
     try:
         result[rows] = np.array(chosen).astype(float) if chosen else 0.0
     except ValueError as error:

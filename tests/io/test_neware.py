@@ -1,5 +1,6 @@
 """Neware's binary records against the Parquet files beside them, and its csv export."""
 
+import subprocess
 import sys
 import time
 import zipfile
@@ -30,7 +31,8 @@ CSV = (
 
 @pytest.fixture
 def fastnda():
-    return pytest.importorskip("fastnda", reason="needs the extra 'cycler'")
+    pytest.importorskip("fastnda", reason="needs the extra 'cycler'")
+    return neware._fastnda("this test")
 
 
 @pytest.mark.data
@@ -68,6 +70,17 @@ def test_small_files(fastnda, file, n):
     ds = check(io.open(datasets.path("neware_small") / file))
     assert ds.sizes["record"] == n
     assert np.all(np.diff(ds["test_time"]) >= 0)
+
+
+@pytest.mark.data
+def test_the_package_leaves_zlib_as_it_was(fastnda):
+    """fastnda 1.3.1 puts isal's functions into zlib, whose errors no other reader would know."""
+    program = (
+        "import zlib, warnings; before = zlib.decompressobj, zlib.decompress; warnings.simplefilter('ignore'); "
+        f"from batlab import io; io.open({str(datasets.path('neware_small') / 'test.ndax')!r}); "
+        "assert before == (zlib.decompressobj, zlib.decompress)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.data
