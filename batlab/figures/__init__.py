@@ -12,6 +12,7 @@ from batlab.figures.cycling import cycling
 from batlab.figures.detector_image import detector_image
 from batlab.figures.events import events
 from batlab.figures.heat_map import heat_map
+from batlab.figures.life import derivative, fade, lag_profile
 from batlab.figures.marks import add_marks
 from batlab.figures.pattern import pattern
 from batlab.figures.pixels import map_image
@@ -28,11 +29,14 @@ __all__ = [
     "component_spectra",
     "correlation",
     "cycling",
+    "derivative",
     "detector_image",
     "distinct",
     "edge_trend",
     "events",
+    "fade",
     "heat_map",
+    "lag_profile",
     "map_image",
     "pattern",
     "phase_colour",
