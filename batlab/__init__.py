@@ -10,8 +10,8 @@ from typing import Any as _Any
 
 _MODULES = frozenset(
     {
-        "align", "constants", "curves", "dashboards", "datasets", "decompose", "errors", "failure", "figures", "io",
-        "report", "scattering", "schema", "simulate", "threads", "xas", "xrd",
+        "align", "constants", "curves", "dashboards", "datasets", "decompose", "echem", "errors", "failure", "figures",
+        "io", "report", "scattering", "schema", "simulate", "threads", "xas", "xrd",
     }
 )  # fmt: skip
 _NAMES = {"follow": "scattering", "open": "io", "save": "io"}

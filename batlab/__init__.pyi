@@ -4,6 +4,7 @@ from . import curves as curves
 from . import dashboards as dashboards
 from . import datasets as datasets
 from . import decompose as decompose
+from . import echem as echem
 from . import errors as errors
 from . import failure as failure
 from . import figures as figures

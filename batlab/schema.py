@@ -50,6 +50,13 @@ DIMENSIONS: dict[str, str] = {
     "mass": "1",
     "site": "1",
     "combination": "1",
+    "lag": "s",
+    "spot": "1",
+    "cycle": "1",
+    "voltage": "V",
+    "capacity": "Ah",
+    "delay": "s",
+    "model": "1",
 }
 
 # Names with one unit everywhere, dimension or not.

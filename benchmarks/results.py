@@ -32,6 +32,7 @@ TEXTS = {
     "nnls": "bench_nnls.py",
     "lcf": "bench_lcf.py",
     "mcr": "bench_mcr.py",
+    "comparison": "bench_comparison.py",
 }
 TITLES = {
     "azimuthal": "Binning frames in memory",
@@ -47,6 +48,7 @@ TITLES = {
     "nnls": "Bounded least squares",
     "lcf": "Linear combination fits (beside larch)",
     "mcr": "Resolution into components (beside pyMCR)",
+    "comparison": "Comparison of techniques in a browser: from key to paint [ms]",
 }
 INTRODUCTION = """# Benchmarks
 

@@ -43,7 +43,7 @@ def common_clock(series: xr.Dataset, cell: xr.Dataset, start: Any, interval: flo
                 "record with start=… (its date), or give start= in seconds of its test_time"
             )
         begin = _first_date(cell, moment)
-        records, first = _seconds(cell["time"].values, begin), after + _seconds(np.asarray([moment]), begin)
+        records, first = seconds_since(cell["time"].values, begin), after + seconds_since(np.asarray([moment]), begin)
         zero: np.datetime64 | None = begin
     else:
         records, zero = _test_time(cell), _date_of_zero(cell)
@@ -81,6 +81,8 @@ def _frames(series: xr.Dataset, start: Any, interval: float | None) -> tuple[np.
     if interval is not None and not (np.isfinite(interval) and interval > 0):
         raise ValueError(f"interval must be seconds above 0, got {interval!r}")
     has_time = "time" in series and series["time"].dims == ("frame",)
+    if start is None and not has_time and "test_time" in series and series["test_time"].dims == ("frame",):
+        return np.asarray(series["test_time"].values, dtype=float), 0.0
     if start is None and not has_time:
         raise ValueError(
             f"the {n_frames} frames have no time; say when the first began with start= (a date in UTC, or seconds of "
@@ -92,7 +94,7 @@ def _frames(series: xr.Dataset, start: Any, interval: float | None) -> tuple[np.
         stamps = series["time"].values.astype("datetime64[ns]")
         known = stamps[~np.isnat(stamps)]
         zero = known[0] if known.size else np.datetime64(0, "ns")
-        after = _seconds(stamps, zero)
+        after = seconds_since(stamps, zero)
         if start is None:
             return after, zero
     else:
@@ -134,7 +136,7 @@ def _date_of_zero(cell: xr.Dataset) -> np.datetime64 | None:
     return dates(-np.asarray(cell["test_time"].values[:1], dtype=float), cell["time"].values[0])[0]
 
 
-def _seconds(stamps: np.ndarray, zero: np.datetime64) -> np.ndarray:
+def seconds_since(stamps: np.ndarray, zero: np.datetime64) -> np.ndarray:
     """Return seconds since `zero`, NaN for a missing time."""
     passed = stamps.astype("datetime64[ns]") - zero
     return np.where(np.isnat(passed), np.nan, passed.astype(np.int64) / 1e9)
@@ -158,3 +160,14 @@ def dates(seconds: np.ndarray, zero: np.datetime64) -> np.ndarray:
     known = np.isfinite(seconds)
     nanoseconds = np.round(np.where(known, seconds, 0.0) * 1e9).astype(np.int64).astype("timedelta64[ns]")
     return np.where(known, zero + nanoseconds, np.datetime64("NaT", "ns"))
+
+
+def plain(value: Any) -> Any:
+    """Return a moment or a clock model as what a line of ``history`` says of it."""
+    if isinstance(value, (datetime, np.datetime64)):
+        return str(value)
+    if not callable(value):
+        return value
+    return (
+        f"{type(value).__name__}({value.lag:.3f} s)" if hasattr(value, "lag") else getattr(value, "__name__", "model")
+    )

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from batlab.align.clock import Clock, Offset, common_clock, dates
-from batlab.align.windows import Windows, charge_mean, covered, gaps, held, mean, running_counter
+from batlab.align.clock import Clock, Offset, common_clock, dates, plain
+from batlab.align.windows import Windows, charge_mean, covered, gaps, held, mean, running_counter, warn_of_gaps
 from batlab.schema import quantity, record, require
 
 LABELS = ("cycle", "step")
-DOUBTFUL_CHARGE = 0.05  # of all charge passed: more than this over gaps is told
 
 
 def onto_frames(
@@ -87,34 +85,34 @@ def onto_frames(
     if not callable(offset):
         result.attrs["clock_offset"] = float(offset)
     told: dict[str, Any] = {"start": start, "interval": interval, "offset": offset, "gap": gap}
-    return record(result, "align.onto_frames", cell=cell, **{key: _plain(value) for key, value in told.items()})
+    return record(result, "align.onto_frames", cell=cell, **{key: plain(value) for key, value in told.items()})
 
 
 def _added(cell: xr.Dataset, clock: Clock, gap: float | None) -> dict[str, xr.Variable]:
     added = {}
     for name, units, told in (("voltage", "V", "voltage"), ("current", "A", "current, charging positive")):
         if name in cell:
-            times, values = _known(clock.records, cell[name])
-            added[name] = quantity("frame", _inside(times, gap, clock.windows, mean, values), units, f"mean {told}")
+            times, values = known(clock.records, cell[name])
+            added[name] = quantity("frame", inside(times, gap, clock.windows, mean, values), units, f"mean {told}")
     if "capacity" in cell:
-        added["capacity"] = _capacity(cell, clock, gap)
+        added["capacity"] = running(cell, clock, gap)
     if "current" in cell:
-        added["charge_passed"] = _charge(cell, clock, gap)
+        added["charge_passed"] = charge(cell, clock, gap)
     for name in LABELS:
         if name in cell:
             values = np.asarray(cell[name].values, dtype=float)
-            inside = _inside(clock.records, gap, clock.windows, held, values)
-            added[name] = quantity("frame", inside, "1", f"{name} that holds for the whole exposure")
+            within = inside(clock.records, gap, clock.windows, held, values)
+            added[name] = quantity("frame", within, "1", f"{name} that holds for the whole exposure")
     return added
 
 
-def _known(times: np.ndarray, variable: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
+def known(times: np.ndarray, variable: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     values = np.asarray(variable.values, dtype=float)
     good = np.isfinite(values)
     return times[good], values[good]
 
 
-def _inside(times: np.ndarray, gap: float | None, windows: Windows, method: Any, values: np.ndarray) -> np.ndarray:
+def inside(times: np.ndarray, gap: float | None, windows: Windows, method: Any, values: np.ndarray) -> np.ndarray:
     """Return ``method(times, values, windows)`` where the record covers the window, else NaN."""
     result = np.full(windows.start.shape, np.nan)
     if times.size == 0:
@@ -124,7 +122,7 @@ def _inside(times: np.ndarray, gap: float | None, windows: Windows, method: Any,
     return result
 
 
-def _capacity(cell: xr.Dataset, clock: Clock, gap: float | None) -> xr.Variable:
+def running(cell: xr.Dataset, clock: Clock, gap: float | None) -> xr.Variable:
     counter = np.asarray(cell["capacity"].values, dtype=float)
     good = np.isfinite(counter)
     current = None
@@ -132,23 +130,15 @@ def _capacity(cell: xr.Dataset, clock: Clock, gap: float | None) -> xr.Variable:
         current = np.asarray(cell["current"].values, dtype=float)
         current = np.where(np.isfinite(current), current, 0.0)[good]
     times = clock.records[good]
-    running = running_counter(counter[good], times, current) if good.any() else counter[good]
-    values = _inside(times, gap, clock.windows, mean, running)
+    total = running_counter(counter[good], times, current) if good.any() else counter[good]
+    values = inside(times, gap, clock.windows, mean, total)
     return quantity("frame", values, "Ah", "mean capacity, running on across resets of the counter")
 
 
-def _charge(cell: xr.Dataset, clock: Clock, gap: float | None) -> xr.Variable:
-    times, current = _known(clock.records, cell["current"])
-    values = _inside(times, gap, clock.windows, charge_mean, current) / 3600
-    step = np.diff(times) * np.abs(current[1:] + current[:-1]) / 2 / 3600
-    over = step[gaps(times, gap)].sum()
-    if over > DOUBTFUL_CHARGE * step.sum():
-        warnings.warn(
-            f"charge_passed: {over:.3g} of {step.sum():.3g} Ah lie in gaps of the record, where the current is only "
-            "drawn as a straight line; trust charge_passed up to the first gap",
-            UserWarning,
-            stacklevel=4,
-        )
+def charge(cell: xr.Dataset, clock: Clock, gap: float | None) -> xr.Variable:
+    times, current = known(clock.records, cell["current"])
+    values = inside(times, gap, clock.windows, charge_mean, current) / 3600
+    warn_of_gaps(times, current, gap, stacklevel=4)
     return quantity("frame", values, "Ah", "mean net charge passed since the first record")
 
 
@@ -163,9 +153,3 @@ def _with_clock(series: xr.Dataset, clock: Clock) -> xr.Dataset:
         exposure = np.round(clock.windows.stop - begin, 9)
         added["exposure"] = quantity("frame", exposure, "s", "exposure")
     return series.drop_vars([name for name in added if name in series]).assign_coords(added)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (datetime, np.datetime64)):
-        return str(value)
-    return getattr(value, "__name__", type(value).__name__) if callable(value) else value

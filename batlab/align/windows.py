@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 GAP_FACTOR = 10.0
+DOUBTFUL_CHARGE = 0.05  # of all charge passed: more than this over gaps is told
 RESET_DOUBT = 0.25  # of I dt: a counter that moves otherwise by no more is rounded, not reset
 RESET_FLOOR = 1e-4  # of the counter's largest value: smaller falls are noise
 
@@ -51,29 +53,49 @@ def covered(times: np.ndarray, is_gap: np.ndarray, windows: Windows) -> np.ndarr
     return inside & (n_gaps[np.clip(last, 0, None)] == n_gaps[np.clip(first, 0, None)])
 
 
+class Integral:
+    """The integral of a record that runs straight from line to line, summed once for windows that come and go.
+
+    Parameters
+    ----------
+    times
+        Seconds of the records, not decreasing.
+    values
+        (record,) or (record, column).
+    """
+
+    def __init__(self, times: np.ndarray, values: np.ndarray) -> None:
+        self.times = times
+        self.centre = values.mean(axis=0)  # sums stay small: short windows late in a long record keep their digits
+        self.level = values - self.centre
+        step = np.diff(times).reshape(-1, *[1] * (values.ndim - 1))
+        pieces = step * (self.level[1:] + self.level[:-1]) / 2
+        self.total = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(pieces, axis=0)])
+        change = np.diff(self.level, axis=0)
+        self.slope = np.divide(change, step, out=np.zeros_like(change), where=step > 0)
+
+    def mean(self, windows: Windows) -> np.ndarray:
+        """Return the time-weighted mean over each window, (window,) or (window, column)."""
+        first, last = _segment(self.times, windows.start), _segment(self.times, windows.stop)
+        shape = (-1, *[1] * (self.level.ndim - 1))
+        length = (windows.stop - windows.start).reshape(shape)
+        past = ((windows.start + windows.stop) / 2 - self.times[first]).reshape(shape)
+        within = self.level[first] + self.slope[first] * past
+        with np.errstate(invalid="ignore", divide="ignore"):
+            across = (self._until(last, windows.stop) - self._until(first, windows.start)) / length
+        return self.centre + np.where((first == last).reshape(shape) | (length == 0), within, across)
+
+    def _until(self, segment: np.ndarray, moment: np.ndarray) -> np.ndarray:
+        past = (moment - self.times[segment]).reshape(-1, *[1] * (self.level.ndim - 1))
+        return self.total[segment] + past * (self.level[segment] + self.slope[segment] * past / 2)
+
+
 def mean(times: np.ndarray, values: np.ndarray, windows: Windows) -> np.ndarray:
     """Return the time-weighted mean of a piecewise linear record over each window; a window of no length: its value.
 
-    Windows outside the record are NaN. Exact up to rounding: an integral to each record is summed once, the ends of
-    a window are added to it.
+    Exact up to rounding: an integral to each record is summed once, the ends of a window are added to it.
     """
-    centre = values.mean()  # sums stay small, so that short windows late in a long record keep their digits
-    level = values - centre
-    step = np.diff(times)
-    total = np.concatenate([[0.0], np.cumsum(step * (level[1:] + level[:-1]) / 2)])
-    slope = np.divide(np.diff(level), step, out=np.zeros_like(step), where=step > 0)
-    first, last = _segment(times, windows.start), _segment(times, windows.stop)
-
-    def until(segment: np.ndarray, moment: np.ndarray) -> np.ndarray:
-        past = moment - times[segment]
-        return total[segment] + past * (level[segment] + slope[segment] * past / 2)
-
-    length = windows.stop - windows.start
-    middle = (windows.start + windows.stop) / 2
-    within = level[first] + slope[first] * (middle - times[first])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        across = (until(last, windows.stop) - until(first, windows.start)) / length
-    return centre + np.where((first == last) | (length == 0), within, across)
+    return Integral(times, values).mean(windows)
 
 
 def charge_mean(times: np.ndarray, current: np.ndarray, windows: Windows) -> np.ndarray:
@@ -109,6 +131,19 @@ def held(times: np.ndarray, values: np.ndarray, windows: Windows) -> np.ndarray:
     run = np.concatenate([[0], np.cumsum(change)])
     first, last = _bracket(times, windows)
     return np.where(run[first] == run[last], values[first], np.nan)
+
+
+def warn_of_gaps(times: np.ndarray, current: np.ndarray, gap: float | None, *, stacklevel: int) -> None:
+    """Tell of charge that passed in gaps of the record."""
+    step = np.diff(times) * np.abs(current[1:] + current[:-1]) / 2 / 3600
+    over = step[gaps(times, gap)].sum()
+    if over > DOUBTFUL_CHARGE * step.sum():
+        warnings.warn(
+            f"charge_passed: {over:.3g} of {step.sum():.3g} Ah lie in gaps of the record, where the current is only "
+            "drawn as a straight line; trust charge_passed up to the first gap",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def running_counter(counter: np.ndarray, times: np.ndarray, current: np.ndarray | None) -> np.ndarray:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from batlab.dashboards.component_explorer import ComponentExplorer
     from batlab.dashboards.cycle_explorer import CycleExplorer
     from batlab.dashboards.show import show
+    from batlab.dashboards.technique_comparison import TechniqueComparison
     from batlab.dashboards.xanes_workbench import XANESWorkbench
 
 _HOMES = {
@@ -19,8 +20,9 @@ _HOMES = {
     "ComponentExplorer": "component_explorer",
     "CycleExplorer": "cycle_explorer",
     "show": "show",
+    "TechniqueComparison": "technique_comparison",
     "XANESWorkbench": "xanes_workbench",
 }
 
-__all__ = ["Calibrator", "ComponentExplorer", "CycleExplorer", "XANESWorkbench", "show"]
+__all__ = ["Calibrator", "ComponentExplorer", "CycleExplorer", "TechniqueComparison", "XANESWorkbench", "show"]
 __getattr__, __dir__ = names(__name__, _HOMES)

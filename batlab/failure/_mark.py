@@ -216,8 +216,11 @@ def _axis(series: Any, axis_range: Any) -> tuple[str | None, tuple[float, float]
     return axis, (low, high)
 
 
-def as_dataset(marks: Sequence[Mark]) -> xr.Dataset:
-    """Return the marks over ``event``: one variable a field, and ``<axis>_low``, ``<axis>_high`` for each axis used."""
+def as_dataset(marks: Sequence[Mark], dose: str) -> xr.Dataset:
+    """Return the marks over ``event``: one variable a field, and ``<axis>_low``, ``<axis>_high`` for each axis used.
+
+    `dose` is what is stated of the X-ray dose of their data.
+    """
 
     def words(name: str, long_name: str) -> xr.Variable:
         return quantity("event", np.array([getattr(mark, name) for mark in marks], dtype=str), "1", long_name)
@@ -241,6 +244,8 @@ def as_dataset(marks: Sequence[Mark]) -> xr.Dataset:
         "text": words("text", "remark"),
         "is_retired": numbers([mark.is_retired for mark in marks], "1 where the mark is withdrawn", np.int8),
     }
+    stated = np.array([dose] * len(marks), dtype=str)
+    variables["dose_statement"] = quantity("event", stated, "1", "X-ray dose of the data")
     for axis in sorted({mark.axis for mark in marks if mark.axis}):
         for end, word in enumerate(("low", "high")):
             held = [m.axis_range[end] if m.axis_range and m.axis == axis else math.nan for m in marks]
@@ -248,4 +253,4 @@ def as_dataset(marks: Sequence[Mark]) -> xr.Dataset:
                 held, f"{word} end of the range along {axis}", float, DIMENSIONS[axis]
             )
     event = quantity("event", np.arange(len(marks)), "1", "mark")
-    return xr.Dataset(variables, {"event": event})
+    return xr.Dataset(variables, {"event": event}, {"dose_statement": dose})

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import xarray as xr
 
+from batlab.align.dose_ledger import statement_of
 from batlab.errors import did_you_mean, refuse_unknown
 from batlab.failure._mark import EDITABLE, Mark, as_dataset, author_name, changed, meaning, place
 from batlab.failure._open import StoreError, file_of, open_file, open_url
@@ -178,9 +179,13 @@ class Store:
     def to_dataset(
         self, series: xr.Dataset | xr.DataArray | str | None = None, *, include_retired: bool = False
     ) -> xr.Dataset:
-        """Return the latest versions as a dataset over ``event``."""
+        """Return the latest versions as a dataset over ``event``.
+
+        ``dose_statement`` is what `series` says of its X-ray dose (`align.dose`), else "dose not assessed".
+        """
         found = self.marks(series, include_retired=include_retired)
-        return record(as_dataset(found), "failure.Store.to_dataset", store=repr(self), include_retired=include_retired)
+        table = as_dataset(found, statement_of(series))
+        return record(table, "failure.Store.to_dataset", store=repr(self), include_retired=include_retired)
 
     def _add_version(self, mark_id: str, author: str | None, changes: dict[str, Any]) -> Mark:
         signed = author_name(author)

@@ -6,11 +6,13 @@ dashboard moves have names (``cursor``, ``map``, ``line``).
 
 from batlab.figures.absorption import absorption
 from batlab.figures.absorption_series import absorption_map, edge_trend
+from batlab.figures.comparison import comparison, correlation
 from batlab.figures.components import component_concentrations, component_spectra, rank_evidence
 from batlab.figures.cycling import cycling
 from batlab.figures.detector_image import detector_image
 from batlab.figures.events import events
 from batlab.figures.heat_map import heat_map
+from batlab.figures.life import derivative, fade, lag_profile
 from batlab.figures.marks import add_marks
 from batlab.figures.pattern import pattern
 from batlab.figures.pixels import map_image
@@ -22,14 +24,19 @@ __all__ = [
     "absorption",
     "absorption_map",
     "add_marks",
+    "comparison",
     "component_concentrations",
     "component_spectra",
+    "correlation",
     "cycling",
+    "derivative",
     "detector_image",
     "distinct",
     "edge_trend",
     "events",
+    "fade",
     "heat_map",
+    "lag_profile",
     "map_image",
     "pattern",
     "phase_colour",

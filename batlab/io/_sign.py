@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -65,19 +64,20 @@ def _by_magnitude(current: np.ndarray, rule: Mapping[Any, Any], name: str) -> np
     return np.abs(current) * result
 
 
-def steps(current: np.ndarray) -> list[tuple[int, int]]:
+def _steps(current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the first record and the one after the last of each run of one current, those at rest left out."""
     size = np.abs(np.nan_to_num(current))
     jumps = np.abs(np.diff(size)) > SAME_STEP * np.maximum(size[1:], size[:-1])
     jumps |= np.sign(current[1:]) != np.sign(current[:-1])
-    edges = [0, *(np.flatnonzero(jumps) + 1), len(size)]
-    return [(int(i), int(j)) for i, j in pairwise(edges) if j > i and size[i] > 0]
+    first = np.concatenate([[0], np.flatnonzero(jumps) + 1])[: len(size)]
+    end = np.append(first[1:], len(size))[: len(first)]
+    return first[size[first] > 0], end[size[first] > 0]
 
 
 def _by_voltage(current: np.ndarray, voltage: np.ndarray, name: str) -> np.ndarray:
     result = current.copy()
     before = (-1, 0)  # end and sign of the step before
-    for first, end in steps(current):
+    for first, end in zip(*(edges.tolist() for edges in _steps(current)), strict=True):
         change = voltage[end - 1] - voltage[first]
         sign = int(np.sign(change)) if abs(change) >= LEAST_CHANGE else 0
         if sign == 0 and before[0] == first:
@@ -96,10 +96,9 @@ def agreement(current: np.ndarray, voltage: np.ndarray) -> float:
     """Return how far the voltage follows the current: 1 if it rises in every step of positive current and falls in
     every other, -1 for the opposite, near 0 where it says nothing. Steps count by their number of records.
     """
-    score = total = 0.0
-    for first, end in steps(current):
-        change = voltage[end - 1] - voltage[first]
-        if abs(change) >= LEAST_CHANGE and end - first > 2:
-            score += (end - first) * np.sign(change) * np.sign(current[first])
-            total += end - first
-    return float(score / total) if total else 0.0
+    first, end = _steps(current)
+    change = voltage[end - 1] - voltage[first]
+    told = (np.abs(change) >= LEAST_CHANGE) & (end - first > 2)
+    weight = (end - first)[told]
+    score = weight * np.sign(change[told]) * np.sign(current[first[told]])
+    return float(score.sum() / weight.sum()) if weight.size else 0.0

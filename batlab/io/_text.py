@@ -60,7 +60,7 @@ def decode(raw: bytes, name: str, encoding: str | None = None) -> str:
     >>> decode("Capacitance/µF".encode("latin-1"), "cell.mpt")
     'Capacitance/µF'
     """
-    chosen = encoding or _guess(raw)
+    chosen = encoding or guess_encoding(raw)
     try:
         text = raw.decode(chosen)
     except (UnicodeDecodeError, LookupError) as error:
@@ -72,7 +72,7 @@ def decode(raw: bytes, name: str, encoding: str | None = None) -> str:
     return text
 
 
-def _guess(raw: bytes) -> str:
+def guess_encoding(raw: bytes) -> str:
     for mark, encoding in _BOMS:
         if raw.startswith(mark):
             return encoding
@@ -100,7 +100,7 @@ def peek(head: bytes) -> str:
         return ""
     cut = head[: len(head) // 4 * 4] if head[:2] in (b"\xff\xfe", b"\xfe\xff") else head
     try:
-        text = cut.decode(_guess(cut), errors="ignore")
+        text = cut.decode(guess_encoding(cut), errors="ignore")
     except (UnicodeError, LookupError):
         return ""
     text = text.replace("\r\n", "\n").replace("\r", "\n")

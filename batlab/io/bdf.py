@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,10 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import DimensionError, ReadError
-from batlab.io import _cycler, _sign
+from batlab.io import _cycler, _long, _rows, _sign, cycler_text
 from batlab.io._cycler import Column
-from batlab.io._table import find_decimal, find_separator, read_table
-from batlab.io._text import peek, read_text
+from batlab.io._table import Table, find_decimal, find_separator, texts
+from batlab.io._text import peek
 from batlab.io.atomic import replacing
 
 NAME = "Battery Data Format records"
@@ -36,6 +39,10 @@ QUANTITIES: dict[str, tuple[str, str]] = {
     "step count": ("step", "number of the step"),
     "step index": ("step_index", "index of the step in the programme"),
     "net capacity": ("capacity", "charge counter of the cycler"),
+    "charging capacity": ("charge_capacity", "charge counter of the cycler, charging"),
+    "discharging capacity": ("discharge_capacity", "charge counter of the cycler, discharging"),
+    "charging energy": ("charge_energy", "energy counter of the cycler, charging"),
+    "discharging energy": ("discharge_energy", "energy counter of the cycler, discharging"),
 }
 # Variable -> preferred label, for writing.
 LABELS: dict[str, str] = {
@@ -46,6 +53,10 @@ LABELS: dict[str, str] = {
     "step": "Step Count / 1",
     "step_index": "Step Index / 1",
     "capacity": "Net Capacity / Ah",
+    "charge_capacity": "Charging Capacity / Ah",
+    "discharge_capacity": "Discharging Capacity / Ah",
+    "charge_energy": "Charging Energy / Wh",
+    "discharge_energy": "Discharging Energy / Wh",
 }
 # Endings of machine-readable names -> unit.
 _ENDINGS: dict[str, str] = {
@@ -63,6 +74,7 @@ _ENDINGS: dict[str, str] = {
     "_pa": "Pa",
     "_dimensionless": "1",
 }
+_REQUIRED = frozenset({"test time", "unix time", "voltage", "current"})
 _KEY = re.compile(
     r"\b(?:voltage / v|current / a|test time / s|unix time / s|voltage_volt|current_ampere|test_time_second)\b",
     re.IGNORECASE,
@@ -110,24 +122,60 @@ def read(paths: list[Path], **hints: Any) -> xr.Dataset:
 def _read_one(path: Path, hints: dict[str, Any]) -> xr.Dataset:
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
-    raw = _parquet(path) if is_parquet else _csv(path, hints)
+    if is_parquet:
+        raw = _parquet(path)
+        if not any(_parse(label)[0] in _REQUIRED and _KEY.search(label) for label in raw):
+            return cycler_text.of_columns(raw, path.name, hints)
+        return _settled(_columns(raw, path.name), path.name, hints)
+    source = _rows.open_source(path, hints.get("encoding"))
+    header = next((n for n, line in enumerate(source.head, 1) if line.strip()), 1)
+    separator = find_separator(source.head[header - 1])
+    decimal = hints.get("decimal") or find_decimal("\n".join(source.head[header - 1 :]), separator)
+    rows = _rows.rows_below(source, header, separator=separator, decimal=decimal)
+    if not source.is_long:
+        return _settled(_columns(_of_table(_rows.whole_table(rows)), path.name), path.name, hints)
+    rule = hints.get("current_sign") or "positive_charges"
+    if rule == "voltage":
+        raise ReadError(f"{path.name}: is too long for current_sign='voltage', which needs the whole record in memory")
+    first = _settled(_columns(_of_table(next(_rows.tables(rows))[1]), path.name), path.name, hints)
+    zero = first["time"].values[0] - _cycler.elapsed(first["test_time"].values[:1])[0] if "time" in first else None
+    since = None if zero is None else (zero - np.datetime64(0, "ns")) / np.timedelta64(1, "s")
+
+    def convert(table: Table) -> dict[str, Column]:
+        columns = _columns(_of_table(table), path.name)
+        unix = columns.pop("time", None)
+        if "test_time" not in columns and unix is not None and since is not None:
+            columns["test_time"] = Column(unix.values - since, "s", QUANTITIES["test time"][1])
+        if "current" in columns and rule == "positive_discharges":
+            columns["current"] = replace(columns["current"], values=0.0 - columns["current"].values)
+        return columns
+
+    return _long.dataset(rows, convert, zero=zero, attrs={})
+
+
+def _columns(raw: dict[str, np.ndarray], name: str) -> dict[str, Column]:
+    """Return the columns by variable, in the units of the data model; ``time`` is still Unix time."""
     columns: dict[str, Column] = {}
     for label, values in raw.items():
         base, unit = _parse(label)
         variable, long_name = QUANTITIES.get(base, (_cycler.slug(base), base))
         if variable == "time" and values.dtype == np.float32:
-            raise ReadError(f"{path.name}: {label!r} is a 32-bit number, whose steps are 128 s; write it as 64-bit")
+            raise ReadError(f"{name}: {label!r} is a 32-bit number, whose steps are 128 s; write it as 64-bit")
         one = _cycler.column(values, unit, long_name) if unit in _cycler.UNITS else Column(values, unit, long_name)
-        name = variable if base in QUANTITIES else _cycler.free_name(variable, one.units, columns)
-        if name in columns:
-            raise ReadError(f"{path.name}: two columns hold {name!r}, one of them {label!r}")
-        columns[name] = one
-    time = _clock(columns, hints.get("start"), path.name)
+        key = variable if base in QUANTITIES else _cycler.free_name(variable, one.units, columns)
+        if key in columns:
+            raise ReadError(f"{name}: two columns hold {key!r}, one of them {label!r}")
+        columns[key] = one
     for needed in ("test_time", "voltage"):
-        if needed not in columns:
-            raise ReadError(f"{path.name}: has no column {LABELS[needed]!r}; it names {', '.join(map(repr, raw))}")
-    _sign_current(columns, hints.get("current_sign"), path.name)
-    return _cycler.dataset(columns, path.name, time=time)
+        if needed not in columns and not (needed == "test_time" and "time" in columns):
+            raise ReadError(f"{name}: has no column {LABELS[needed]!r}; it names {', '.join(map(repr, raw))}")
+    return columns
+
+
+def _settled(columns: dict[str, Column], name: str, hints: dict[str, Any]) -> xr.Dataset:
+    time = _clock(columns, hints.get("start"), name)
+    _sign_current(columns, hints.get("current_sign"), name)
+    return _cycler.dataset(columns, name, time=time)
 
 
 def _parse(label: str) -> tuple[str, str]:
@@ -147,18 +195,10 @@ def _parse(label: str) -> tuple[str, str]:
     return machine.replace("_", " "), "1"
 
 
-def _csv(path: Path, hints: dict[str, Any]) -> dict[str, np.ndarray]:
-    text = read_text(path, hints.get("encoding"))
-    blank = len(text) - len(text.lstrip("\n"))
-    separator = find_separator(text.lstrip("\n").split("\n", 1)[0])
-    decimal = hints.get("decimal") or find_decimal(text[blank:], separator)
-    table = read_table(text, path.name, blank + 1, separator=separator, decimal=decimal)
+def _of_table(table: Table) -> dict[str, np.ndarray]:
     return _unique(
-        [
-            (label, table.numbers(i) if table.is_number(i) else np.array(table.words(i)))
-            for i, label in enumerate(table.names)
-        ],
-        path.name,
+        [(label, table.numbers(i) if table.is_number(i) else texts(table, i)) for i, label in enumerate(table.names)],
+        table.name,
     )
 
 
@@ -231,8 +271,8 @@ def _sign_current(columns: dict[str, Column], rule: str | None, name: str) -> No
 def write(ds: xr.Dataset, path: str | Path, *, overwrite: bool = False, progress: bool = False) -> None:
     """Write a cycler's record as BDF: Parquet for the ending ``.parquet``, else csv.
 
-    Columns get their preferred labels; ``time`` becomes Unix time. Attributes are not kept. A record is written in one
-    piece, so `progress` has nothing to show.
+    Columns get their preferred labels; ``time`` becomes Unix time, a 64-bit number good to the microsecond. Attributes
+    are not kept. What is lazy is written piece by piece; `progress` has nothing to show.
 
     Raises
     ------
@@ -252,16 +292,33 @@ def write(ds: xr.Dataset, path: str | Path, *, overwrite: bool = False, progress
             f"{target.name}: BDF holds a cycler's record: dimension 'record', 'voltage', 'test_time'; save other data "
             "as .nc or .zarr"
         )
-    table = pa.table(_labelled(ds))
+    tables = (pa.table(_labelled(part)) for part in _parts(ds))
+    first = next(tables)
     with replacing(target, overwrite) as unfinished:
         if target.suffix.lower() == ".parquet":
-            pq.write_table(table, unfinished)
+            with pq.ParquetWriter(unfinished, first.schema) as writer:
+                writer.write_table(first)
+                for table in tables:
+                    writer.write_table(table.cast(first.schema))
             return
         with unfinished.open("wb") as file:
             # Arrow would quote the names, which the format's preferred labels do not need.
-            file.write((",".join(table.column_names) + "\n").encode())
+            file.write((",".join(first.column_names) + "\n").encode())
             options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
-            pyarrow.csv.write_csv(table, file, options)
+            for table in chain([first], tables):
+                pyarrow.csv.write_csv(table, file, options)
+
+
+def _parts(ds: xr.Dataset) -> Iterator[xr.Dataset]:
+    """Yield the record whole, or, where it is lazy, computed chunk by chunk."""
+    sizes = ds.chunksizes.get("record")
+    if not sizes:
+        yield ds
+        return
+    end = 0
+    for size in sizes:
+        yield ds.isel(record=slice(end, end + size)).compute(scheduler="synchronous")
+        end += size
 
 
 def _labelled(ds: xr.Dataset) -> dict[str, Any]:

@@ -6,17 +6,17 @@ A file whose last line is cut, or with fewer points than its loops state, is ref
 from __future__ import annotations
 
 import re
-import warnings
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import xarray as xr
 
 from batlab.errors import ReadError
-from batlab.io import _cycler
+from batlab.io import _cycler, local_clock
 from batlab.io._cycler import Column
 from batlab.io._table import Table, find_decimal, read_table
 from batlab.io._text import peek, read_text
@@ -74,28 +74,14 @@ def read(paths: list[Path], **hints: Any) -> xr.Dataset:
     UserWarning
         Without ``timezone``, the local clock stands in ``time`` as if it were UTC (attribute ``clock`` says so).
     """
-    zone = _zone(hints.get("timezone"))
+    zone = local_clock.zone_of(hints.get("timezone"))
     start = None if hints.get("start") is None else _cycler.utc(hints["start"])
     if start is not None and len(paths) > 1:
         raise ReadError(f"{paths[1].name}: start= belongs to one file; open the files one by one")
     records = [_read_one(path, zone, start, hints.get("encoding")) for path in paths]
     if zone is None and start is None and any("time" in one.coords for one in records):
-        warnings.warn(
-            f"{paths[0].name}: its clock is local time without a zone and is taken as UTC; pass "
-            "timezone='Europe/Paris' (or where it was measured), or timezone='UTC'",
-            UserWarning,
-            stacklevel=2,
-        )
+        local_clock.warn_unstated(paths[0].name, stacklevel=2)
     return _cycler.join(records, [path.name for path in paths])
-
-
-def _zone(timezone: str | None) -> ZoneInfo | None:
-    if timezone is None:
-        return None
-    try:
-        return ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
-        raise ValueError(f"timezone must be a name such as 'Europe/Paris', got {timezone!r}") from error
 
 
 def _read_one(path: Path, zone: ZoneInfo | None, given: np.datetime64 | None, encoding: str | None) -> xr.Dataset:
@@ -117,7 +103,7 @@ def _read_one(path: Path, zone: ZoneInfo | None, given: np.datetime64 | None, en
         time = _to_utc(start, zone) + _cycler.elapsed(columns["test_time"].values)
     attrs = _attributes(header)
     if time is not None:
-        attrs["clock"] = zone.key if zone else "local, zone not stated"
+        attrs["clock"] = local_clock.told(zone)
     if given is not None and "test_time" in columns:
         time, attrs["clock"] = given + _cycler.elapsed(columns["test_time"].values), "start given by the user"
     return _cycler.dataset(columns, path.name, time=time, attrs=attrs)
@@ -145,16 +131,16 @@ def _header_line(text: str, name: str) -> int:
 def _check_whole(table: Table, header: str) -> None:
     """Refuse a record that ends early: EC-Lab writes exponents of three digits and the last point of each loop."""
     last = table.lines[-1]
-    if len(table.rows) > 1:
-        for name, word, before in zip(table.names, table.rows[-1], table.rows[-2], strict=True):
+    if table.n_rows > 1:
+        for name, word, before in zip(table.names, table.last[-1], table.last[-2], strict=True):
             if re.search(r"E[-+]\d{3}\s*$", before) and not re.search(r"E[-+]\d{3}\s*$|^\s*(?:XXX|nan)", word):
                 raise ReadError(
                     f"{table.name}: line {last}: {name!r} ends with {word!r}, which is cut; the file may be truncated"
                 )
     loops = re.findall(r"^Loop \d+ from point number \d+ to (\d+)", header, re.MULTILINE)
-    if loops and len(table.rows) < int(loops[-1]) + 1:
+    if loops and table.n_rows < int(loops[-1]) + 1:
         raise ReadError(
-            f"{table.name}: states {int(loops[-1]) + 1} points, has {len(table.rows)}; the file may be truncated"
+            f"{table.name}: states {int(loops[-1]) + 1} points, has {table.n_rows}; the file may be truncated"
         )
 
 
@@ -174,31 +160,37 @@ def _name_and_unit(label: str) -> tuple[str, str, str]:
 
 
 def _columns(table: Table) -> tuple[dict[str, Column], list[datetime] | None]:
-    parsed = [_name_and_unit(label) for label in table.names]
+    is_stamped = {i for i, label in enumerate(table.names) if label.startswith("time/") and not table.is_number(i)}
+    labels = [label for i, label in enumerate(table.names) if i not in is_stamped]
+    places = [i for i in range(len(table.names)) if i not in is_stamped]
+    clock = None
+    for i in is_stamped:
+        clock = [_moment(word, table, row) for row, word in enumerate(table.words(i))]
+    return arranged(labels, lambda place: table.numbers(places[place])), clock
+
+
+def arranged(labels: list[str], values: Callable[[int], np.ndarray]) -> dict[str, Column]:
+    """Return the columns that EC-Lab calls `labels`, in the units and under the names of the data model.
+
+    `values` gives the numbers of one column by its place. The text export and the binary file share this.
+    """
+    parsed = [_name_and_unit(label) for label in labels]
     chosen: dict[int, str] = {}
-    for meaning, (labels, _) in MEANINGS.items():
-        place = next((i for label in labels for i, (name, _, _) in enumerate(parsed) if name == label), None)
+    for meaning, (names, _) in MEANINGS.items():
+        place = next((i for wanted in names for i, (name, _, _) in enumerate(parsed) if name == wanted), None)
         if place is not None:
             chosen[place] = meaning
     columns: dict[str, Column] = {}
-    clock = None
     for i in sorted(range(len(parsed)), key=lambda i: i not in chosen):
         name, unit, written = parsed[i]
-        if chosen.get(i) == "test_time" and not table.is_number(i):
-            clock = [_moment(word, table, row) for row, word in enumerate(table.words(i))]
-            continue
-        values = table.numbers(i)
-        one = (
-            _cycler.column(values, unit, name, column=table.names[i])
-            if unit
-            else Column(values, written, name, {"column": table.names[i]})
-        )
+        numbers, attrs = values(i), {"column": labels[i]}
+        one = _cycler.column(numbers, unit, name, **attrs) if unit else Column(numbers, written, name, attrs)
         if i in chosen:
             columns[chosen[i]] = Column(one.values, one.units, MEANINGS[chosen[i]][1], one.attrs)
         else:
             own = "half_cycle_capacity" if name == "Capacity" else _cycler.slug(name)
             columns[_cycler.free_name(own, one.units, columns)] = one
-    return columns, clock
+    return columns
 
 
 def _moment(word: str, table: Table, row: int) -> datetime:
@@ -236,9 +228,7 @@ def _start(header: str, name: str) -> datetime | None:
 
 
 def _to_utc(moment: datetime, zone: ZoneInfo | None) -> np.datetime64:
-    if zone is not None:
-        moment = moment.replace(tzinfo=zone).astimezone(UTC).replace(tzinfo=None)
-    return np.datetime64(moment, "ns")
+    return local_clock.to_utc(np.array([moment], "M8[ns]"), zone)[0]
 
 
 def _attributes(header: str) -> dict[str, Any]:

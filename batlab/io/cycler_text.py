@@ -15,10 +15,11 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import ReadError, choose
-from batlab.io import _cycler, _sign
+from batlab.io import _cycler, _dates, _long, _rows, _sign
 from batlab.io._cycler import Column
-from batlab.io._table import Table, find_decimal, find_separator, read_table
+from batlab.io._table import Table, find_decimal, find_separator, read_table, texts
 from batlab.io._text import peek, read_text
+from batlab.schema import quantity
 
 NAME = "plain text of a cycler"
 HINTS = frozenset(
@@ -34,7 +35,6 @@ HINTS = frozenset(
     }
 )
 
-_CLOCK = re.compile(r"^\s*(?:(\d+)\s*d\w*[ ,]*)?(\d+):([0-5]\d):([0-5]\d(?:[.,]\d+)?)\s*$")
 _BARE = re.compile(r"^\s*\d+:[0-5]\d:[0-5]\d(?:[.,]\d+)?[\t ;,]+[-+]?[\d.,]+(?:[eE][-+]?\d+)?(?:[\t ;,]|$)")
 _NAMED = re.compile(r"[A-Za-z].*[\t;,]|[\t;,].*[A-Za-z]")
 # Variable -> names of its column in lower case, the best first.
@@ -145,26 +145,89 @@ def read(paths: list[Path], **hints: Any) -> xr.Dataset:
 
 
 def _read_one(path: Path, hints: dict[str, Any]) -> xr.Dataset:
-    text = read_text(path, hints.get("encoding"))
-    lines = text.split("\n", 60)
-    if _BARE.match(lines[0]):
-        columns = _bare(text, path.name, hints)
-    else:
-        header = next((n for n, line in enumerate(lines, 1) if _is_header(line)), None)
-        if header is None:
-            raise ReadError(f"{path.name}: no line names a voltage beside a time or current")
-        separator = find_separator(lines[header - 1])
-        body = text.split("\n", header)[-1]
-        decimal = hints.get("decimal") or find_decimal(body, separator)
-        columns = _named(read_table(text, path.name, header, separator=separator, decimal=decimal), hints)
+    source = _rows.open_source(path, hints.get("encoding"))
+    start = None if hints.get("start") is None else _cycler.utc(hints["start"])
+    if _BARE.match(source.head[0]):
+        columns = _bare(read_text(path, hints.get("encoding")), path.name, hints)
+        _settle_current(columns, hints, path.name)
+        return _finished(columns, path.name, start)
+    header = next((n for n, line in enumerate(source.head[:61], 1) if _is_header(line)), None)
+    if header is None:
+        raise ReadError(f"{path.name}: no line names a voltage beside a time or current")
+    separator = find_separator(source.head[header - 1])
+    decimal = hints.get("decimal") or find_decimal("\n".join(source.head[header:]), separator)
+    rows = _rows.rows_below(source, header, separator=separator, decimal=decimal)
+    if source.is_long:
+        return _long_record(rows, hints, start)
+    columns = _named(_rows.whole_table(rows), hints)
     _settle_current(columns, hints, path.name)
-    start = hints.get("start")
+    return _finished(columns, path.name, start)
+
+
+def of_columns(raw: dict[str, np.ndarray], name: str, hints: dict[str, Any]) -> xr.Dataset:
+    """Return the record of a table in Parquet with a cycler's own labels; ``Date`` holds seconds since 1970.
+
+    Raises
+    ------
+    ReadError
+        No column is a voltage, or the unit of one is not known.
+    """
+    import pyarrow as pa
+
+    cells = [
+        values.astype(float) if values.dtype.kind in "iuf" else pa.array(values.tolist()) for values in raw.values()
+    ]
+    table = Table(name, list(raw), cells, range(1, len(cells[0]) + 1 if cells else 1), ".", [])
+    labels = [_label(label)[0] for label in raw]
+    if not any(label in MEANINGS["voltage"] for label in labels):
+        raise ReadError(f"{name}: has no column 'Test Time / s'; it names {', '.join(map(repr, raw))}")
+    date = next((cells[i] for i, label in enumerate(labels) if label == "date"), None)
+    zero = None
+    if isinstance(date, np.ndarray):
+        counted = next((cells[labels.index(word)] for word in MEANINGS["test_time"] if word in labels), None)
+        if hints.get("time_unit") is None and isinstance(counted, np.ndarray):
+            hints = {**hints, "time_unit": _dates.unit_of_time(counted, date)}
+        zero = date
+    columns = _named(table, hints)
+    _settle_current(columns, hints, name)
+    start = None if hints.get("start") is None else _cycler.utc(hints["start"])
+    result = _finished(columns, name, start)
+    if start is None and zero is not None and "test_time" in result.coords:
+        time = _dates.timeline(zero, result["test_time"].values, name)
+        result = result.drop_vars("date", errors="ignore").assign_coords(time=quantity("record", time, "", "time, UTC"))
+    return result
+
+
+def _finished(columns: dict[str, Column], name: str, start: np.datetime64 | None) -> xr.Dataset:
     time = None
     if start is not None:
         if "test_time" not in columns:
-            raise ReadError(f"{path.name}: has no time column, so start= does not apply")
-        time = _cycler.utc(start) + _cycler.elapsed(columns["test_time"].values)
-    return _cycler.dataset(columns, path.name, time=time)
+            raise ReadError(f"{name}: has no time column, so start= does not apply")
+        time = start + _cycler.elapsed(columns["test_time"].values)
+    return _cycler.dataset(columns, name, time=time)
+
+
+def _long_record(rows: _rows.Rows, hints: dict[str, Any], start: np.datetime64 | None) -> xr.Dataset:
+    """Return the record of a file that stays on disk; the first piece that can tells the sign of the current."""
+    name = rows.source.name
+    if hints.get("current_sign") == "voltage":
+        raise ReadError(f"{name}: is too long for current_sign='voltage', which needs the whole record in memory")
+
+    def convert(table: Table) -> dict[str, Column]:
+        found = _named(table, settled)
+        if "test_time" not in found:
+            raise ReadError(f"{name}: has no time column")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            _settle_current(found, settled, name)
+        return found
+
+    settled = hints
+    if hints.get("current_sign") is None and any("current" in convert(table) for _, table in _rows.tables(rows)):
+        settled = {**hints, "current_sign": "positive_charges"}
+    _settle_current(_named(next(_rows.tables(rows))[1], settled), settled, name)
+
+    return _long.dataset(rows, convert, zero=start, attrs={})
 
 
 def _bare(text: str, name: str, hints: dict[str, Any]) -> dict[str, Column]:
@@ -199,7 +262,7 @@ def _named(table: Table, hints: dict[str, Any], *, is_bare: bool = False) -> dic
             columns[chosen[i]] = _chosen(table, i, chosen[i], written, hints)
             continue
         if not table.is_number(i):
-            values = np.array(table.words(i))
+            values = texts(table, i)
             one = Column(values, "1", name)
         elif unit is not None:
             one = _cycler.column(table.numbers(i), unit, name, column=table.names[i])
@@ -211,8 +274,8 @@ def _named(table: Table, hints: dict[str, Any], *, is_bare: bool = False) -> dic
 
 def _chosen(table: Table, i: int, meaning: str, written: str, hints: dict[str, Any]) -> Column:
     attrs = {"column": table.names[i]}
-    if meaning == "test_time" and ":" in table.rows[0][i]:
-        return Column(_clock(table, i), "s", LONG_NAMES[meaning], attrs)
+    if meaning == "test_time" and not table.is_number(i) and ":" in table.first(i):
+        return Column(_dates.seconds_of_clock(table, i), "s", LONG_NAMES[meaning], attrs)
     values = table.numbers(i)
     if meaning in ("cycle", "step"):
         return Column(values, "1", LONG_NAMES[meaning], attrs)
@@ -224,18 +287,6 @@ def _chosen(table: Table, i: int, meaning: str, written: str, hints: dict[str, A
         told = f"the unit {written!r} of" if written else "the unit of"
         raise ReadError(f"{table.name}: {told} column {table.names[i]!r} is not known; pass {hint}=")
     return _cycler.column(values, unit, LONG_NAMES[meaning], **attrs)
-
-
-def _clock(table: Table, i: int) -> np.ndarray:
-    """Return hh:mm:ss, with hours beyond 24 or days before them, as seconds."""
-    seconds = np.empty(len(table.rows))
-    for row, word in enumerate(table.words(i)):
-        found = _CLOCK.match(word)
-        if found is None:
-            raise ReadError(f"{table.name}: line {table.lines[row]}: {word[:40]!r} is no time hh:mm:ss")
-        days, hours, minutes, rest = found.groups()
-        seconds[row] = int(days or 0) * 86400 + int(hours) * 3600 + int(minutes) * 60 + float(rest.replace(",", "."))
-    return seconds
 
 
 def _settle_current(columns: dict[str, Column], hints: dict[str, Any], name: str) -> None:

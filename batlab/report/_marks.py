@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
 import xarray as xr
 
 from batlab import figures
+from batlab.align.dose_ledger import NOT_ASSESSED, statement_of
 from batlab.failure import Mark, Store
 from batlab.figures.style import unit_sign
 from batlab.report._numbers import NOTHING, moment
@@ -36,8 +37,9 @@ def wanted(store: Store | None, marks: Sequence[Mark] | None) -> list[tuple[Mark
 
 def marks_section(found: list[tuple[Mark, list[Mark]]], results: Sequence[xr.Dataset]) -> Section:
     """Return what people marked, the latest version of each mark, earlier ones folded."""
-    shown = {identity(table) for table in results}
+    shown = {identity(table): statement_of(table) for table in results}
     columns = ["frames", "range", "category", "mechanism", "confidence", "remark", "author", "time", "data"]
+    columns.append("X-ray dose")
     rows = [_row(mark, shown) for mark, _ in found]
     section = Section("Marks", tables=[Table("What people saw", columns, rows)])
     earlier = [_row(version, shown) for _, versions in found for version in versions]
@@ -57,7 +59,7 @@ def draw_marks(found: Sequence[tuple[Mark, list[Mark]]], shown: Sequence[tuple[S
                 figures.add_marks(plot, table, here)
 
 
-def _row(mark: Mark, shown: set[str]) -> list[str]:
+def _row(mark: Mark, shown: Mapping[str, str]) -> list[str]:
     first, last = mark.frames
     span = NOTHING
     if mark.axis_range is not None:
@@ -66,17 +68,20 @@ def _row(mark: Mark, shown: set[str]) -> list[str]:
     frames = str(first) if first == last else f"{first} to {last}"
     sure = f"{100 * mark.confidence:.0f} %"
     told = [frames, span, mark.category, mark.mechanism, sure, mark.text, mark.author, moment(mark.created), where]
-    return [*told[:-1], f"{told[-1]} (version {mark.version})" if mark.version > 1 else told[-1]]
+    data = f"{told[-1]} (version {mark.version})" if mark.version > 1 else told[-1]
+    return [*told[:-1], data, shown.get(mark.dataset, NOT_ASSESSED)]
 
 
 def provenance(results: Sequence[tuple[str, xr.Dataset]]) -> Section:
-    """Return source, SHA-256 and history of every result."""
+    """Return source, SHA-256, history and X-ray dose of every result."""
     rows = []
     for name, table in results:
         digest = table.attrs.get("source_sha256") or table.attrs.get("source_fingerprint") or NOTHING
-        rows.append([name, str(table.attrs.get("source", NOTHING)), str(digest), identity(table)[:12]])
+        dose = NOTHING if "record" in table.dims else statement_of(table)  # a cycler has no beam
+        told = [str(table.attrs.get("source", NOTHING)), str(digest), identity(table)[:12], dose]
+        rows.append([name, *told])
     section = Section("Where the numbers come from")
-    section.tables.append(Table("Files read", ["result", "source", "SHA-256", "identity"], rows))
+    section.tables.append(Table("Files read", ["result", "source", "SHA-256", "identity", "X-ray dose"], rows))
     for name, table in results:
         lines = str(table.attrs.get("history", "")).splitlines()
         if lines:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from batlab import figures
+from batlab.align.dose_ledger import statement_of
 from batlab.figures.style import axis_label, unit_sign
 from batlab.figures.track import rescaled
 from batlab.report._numbers import (
@@ -96,7 +97,8 @@ def track(table: xr.Dataset) -> Section:
 def events(table: xr.Dataset) -> Section:
     """Return the events with their confidence limits."""
     n_events = table.sizes["event"]
-    section = Section("Events", summary=f"{n_events} event{'s' * (n_events != 1)} found")
+    found = f"{n_events} event{'s' * (n_events != 1)} found"
+    section = Section("Events", f"X-ray dose of the data: {statement_of(table)}.", summary=found)
     if n_events and "onset" in table:
         plot = figures.events(table, size=(WIDTH, 40 + 28 * min(n_events, 12)))
         section.figures.append(("Onset and confidence limits", plot))

@@ -14,6 +14,7 @@ from batlab.xrd.tracks import Track, tracks_of
 
 Z_LEAST = 3.0  # sigma that a change over a stretch must have
 PRESENT = 0.02  # of its largest amount: less of a phase is none
+KEPT = ("source", "source_sha256", "history", "phase", "dose_statement")  # attributes that hold for events too
 
 
 class Stretch(NamedTuple):
@@ -83,7 +84,7 @@ def phase_changes(
     found = [_classify(tracks, frames, first, last, min_strain, min_amount) for first, last in pairwise(edges)]
     found += _jumps(tracks, points, frames, min_strain) if tracks[0].amount is None else []
     events = _joined([stretch for stretch in found if stretch.kind])
-    attrs = {key: value for key, value in data.attrs.items() if key in ("source", "source_sha256", "history", "phase")}
+    attrs = {key: value for key, value in data.attrs.items() if key in KEPT}
     return record(
         _table(events, attrs),
         "xrd.phase_changes",

@@ -41,7 +41,7 @@ def record(n=5, **more):
         "current": Column(np.full(n, 0.001), "A", "current, positive on charge"),
         "cycle": Column(np.arange(n), "1", "number of the cycle"),
         "step": Column(np.arange(n), "1", "number of the step"),
-        "capacity": Column(1e-6 * np.arange(n), "Ah", "charge counter of the cycler"),
+        "capacity": Column(0.01 / 3600 * np.arange(n), "Ah", "charge counter of the cycler"),
         "temperature_t1": Column(np.full(n, 25.0), "degC", "surface temperature"),
         **more,
     }

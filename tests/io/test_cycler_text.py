@@ -15,7 +15,7 @@ from batlab.schema import check
 
 BARE = "00:00:00 3.100 0.0\n00:00:10 3.200 39.0\n00:00:20 3.300 39.0\n26:40:01 3.200 19.0\n26:40:11 3.100 19.0\n"
 CSV = "Time (s),Voltage (V),Current (mA),Capacity (mAh),Cycle Index,Temp [°C],Note\n"
-CSV_ROWS = "0,3.0,0,0,1,25,rest\n10,3.1,1.5,0.1,1,25,go\n20,3.2,1.5,0.2,1,25,go\n30,3.3,1.5,0.3,1,25,go\n40,3.2,-1.5,0.2,2,25,back\n50,3.1,-1.5,0.1,2,25,back\n60,3.0,-1.5,0,2,25,back\n"  # noqa: E501
+CSV_ROWS = "0,3.0,0,0,1,25,rest\n10,3.1,36,0.1,1,25,go\n20,3.2,36,0.2,1,25,go\n30,3.3,36,0.3,1,25,go\n40,3.2,-36,0.2,2,25,back\n50,3.1,-36,0.1,2,25,back\n60,3.0,-36,0,2,25,back\n"  # noqa: E501
 
 
 def write(folder, text, name="charge.txt"):
@@ -100,7 +100,7 @@ def test_csv_with_units_in_its_header(tmp_path):
     ds = check(io.open(write(tmp_path, CSV + CSV_ROWS, "cell.csv")))
     assert ds["test_time"].values[-1] == 60
     # Its sign is told by the file: the voltage rises with positive current and falls with negative.
-    assert ds["current"].values.tolist() == [0, 0.0015, 0.0015, 0.0015, -0.0015, -0.0015, -0.0015]
+    assert ds["current"].values.tolist() == pytest.approx([0, 0.036, 0.036, 0.036, -0.036, -0.036, -0.036])
     assert ds["capacity"].values[3] == pytest.approx(3e-4)
     assert ds["cycle"].values[-1] == 2
     assert ds["temp"].attrs["units"] == "degC"

@@ -1,0 +1,455 @@
+"""Any two to six techniques of one experiment on one axis, with one cursor, and the lags between their clocks."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ipywidgets as w
+import numpy as np
+import xarray as xr
+from bokeh.events import RangesUpdate, SelectionGeometry, Tap
+from traitlets import TraitError
+
+from batlab.align import Lag, Lithium, estimate_lag
+from batlab.dashboards import page
+from batlab.dashboards.comparison_controls import (
+    BAD,
+    DOUBTFUL,
+    PLAIN,
+    SIDE,
+    WIDTH,
+    ComparisonControls,
+    ComparisonMarking,
+)
+from batlab.dashboards.comparison_data import ComparisonData
+from batlab.dashboards.comparison_screen import SLOTS, ComparisonScreen
+from batlab.dashboards.comparison_script import comparison_script
+from batlab.dashboards.cycle_explorer import _person
+from batlab.dashboards.script import names_in_use
+from batlab.dashboards.view import FigureView
+from batlab.errors import BatlabError
+from batlab.failure import Store
+from batlab.figures.comparison import nearest
+
+VIEW = {"axis", "stretch", "x_range"}
+SURE = 2.0  # σ from an estimate: a lag further away is told so
+
+
+class TechniqueComparison:
+    """Two to six techniques of one experiment stacked on time, capacity, lithium or temperature.
+
+    One cursor goes through all of them: slider, arrow keys (click into a panel first), click. Zooming one panel zooms
+    all. Each panel shows a map or a number; one number of each is drawn, scaled, over the others at the bottom, and any
+    two are correlated. Along time the dashed line in a panel is the handle of its clock: drag it, type the lag, press
+    comma and full stop (with Shift ten steps), or let ``estimate`` find it. A box drawn with “Select a region” can be
+    marked.
+
+    Parameters
+    ----------
+    tree
+        Siblings such as ``/xrd /xas /pdf /echem``, each over ``frame`` or ``record`` with ``time`` (and ``exposure``
+        [s], where frames have one). The first cycler's record (else the first technique) is the clock of all others.
+    store
+        Where marks go: a `failure.Store`, or the path or URL of one. Without it nothing can be marked.
+    lithium
+        `align.Lithium`: what turns the record's charge into lithium, for that axis.
+
+    Attributes
+    ----------
+    state
+        What is shown, as plain numbers and words; see `ComparisonState`.
+    correlation
+        What `align.correlation` says of the pair on the screen; None where it says nothing.
+    estimates
+        Technique -> the `align.Lag` that was found.
+
+    Raises
+    ------
+    DimensionError, SchemaError
+        Not a tree of two to six techniques with ``time`` and something to show.
+
+    Examples
+    --------
+    >>> import batlab as bl
+    >>> tree = xr.DataTree.from_dict({"xrd": patterns, "xas": spectra, "echem": record})  # doctest: +SKIP
+    >>> comparison = bl.dashboards.TechniqueComparison(tree, store="cell7.marks.sqlite")  # doctest: +SKIP
+    >>> comparison.show()  # doctest: +SKIP
+    >>> comparison.state.lags = {"xrd": 37.4}  # doctest: +SKIP
+    >>> print(comparison.estimate("xas"))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        tree: xr.DataTree,
+        store: Store | str | os.PathLike | None = None,
+        *,
+        lithium: Lithium | None = None,
+    ) -> None:
+        data = ComparisonData.of(tree, lithium)
+        self.store = Store(store) if isinstance(store, (str, os.PathLike)) else store
+        self._given: dict[str, Any] = {"tree": tree, "store": self.store}
+        self._dirty: set[str] = set()
+        self._depth = 0
+        self.state = data.first_state()
+        self.screen = ComparisonScreen(data, self.state)
+        self.controls = ComparisonControls(self._change, lambda by: self.state.step(by), self._estimate_and_tell)
+        self.marking = ComparisonMarking(self._change)
+        self.marking.after = lambda _marks: self.screen.show_marks(self.marking.of, self.state)
+        self.marking.widget.observe(lambda _change: self._refresh_code(), "selected_index")
+        self._listen()
+        self.screen.make_documents()
+        self.view, self.scatter_view = FigureView(self.screen.root), FigureView(self.screen.scatter)
+        self.views = [self.view, self.scatter_view]
+        self.widget = self._compose()
+        self._fill(data)
+
+    @property
+    def tree(self) -> xr.DataTree:
+        """The experiment as it was given."""
+        return self._given["tree"]
+
+    @property
+    def stretch(self) -> tuple[float, float] | None:
+        """The rise or fall of the axis that is shown, in seconds of the clock; None for all of time."""
+        return self._stretches[self.state.stretch]
+
+    def _compose(self) -> w.VBox:
+        figure = w.Box([self.view], layout=w.Layout(width=f"{WIDTH - SIDE}px", overflow="visible"))
+        middle = w.HBox([figure, self.controls.side], layout=w.Layout(width=f"{WIDTH}px", overflow="visible"))
+        pair = w.VBox(
+            [w.HBox(self.controls.pair), self.scatter_view, self.controls.doubt],
+            layout=w.Layout(width="490px", overflow="visible"),
+        )
+        bottom = w.HBox([pair, self.marking.widget], layout=w.Layout(width=f"{WIDTH}px", overflow="visible"))
+        box = w.VBox(
+            [self.controls.widget, middle, bottom], layout=w.Layout(width=f"{WIDTH + 5}px", overflow="visible")
+        )
+        box.add_class("batlab-explorer")  # keys.js listens there
+        return box
+
+    def _listen(self) -> None:
+        screen = self.screen
+        for number, panel in enumerate(screen.panels):
+            panel.plot.on_event(SelectionGeometry, lambda event, n=number: self._select(event, n))
+            panel.plot.on_event(RangesUpdate, lambda event, n=number: self._zoom(event, n))
+            panel.plot.on_event(Tap, lambda event, n=number: self._tap(event, n))
+        screen.overlay.on_event(RangesUpdate, lambda event: self._zoom(event, None))
+        screen.overlay.on_event(Tap, lambda event: self._tap(event, None))
+        screen.request.on_change("data", lambda _name, _old, new: self._change(frame=new["frame"][0]))
+        screen.nudge.on_change("data", lambda _name, _old, new: self._nudge(new["by"][0], new["choose"][0]))
+        for number, slot in enumerate(SLOTS):
+            screen.hands[slot].on_change("data", lambda _name, _old, new, n=number: self._drag(n, list(new["ends"])))
+
+    def _fill(self, data: ComparisonData) -> None:
+        """Bring data and state to the screen, all of it."""
+        self.data = data
+        self.estimates: dict[str, Any] = data.models
+        self._asked: dict[str, tuple[str, dict[str, Any]]] = {}
+        self.correlation: xr.Dataset | None = None
+        self._stretches: list[tuple[float, float] | None] = [None]
+        self._shown: dict[str, Any] = {}
+        self.screen.load(data, self.state)
+        self.controls.load(data, self.state)
+        self.controls.say([])
+        self._dirty = set(self.state.trait_names())
+        self._refresh()
+        self.marking.load(data, self.store, _person())
+        self.marking.show(self.state)
+        self.state.observe(self._note)
+
+    def load(self, tree: xr.DataTree, *, lithium: Lithium | None = None) -> None:
+        """Show another experiment in the same figures; the state starts anew.
+
+        Raises
+        ------
+        DimensionError, SchemaError
+            As for the class; the dashboard then still shows what it had.
+        """
+        data = ComparisonData.of(tree, lithium)
+        fresh = data.first_state()
+        self._given["tree"] = tree
+        self.state.unobserve(self._note)
+        self.state.numbers, self.state.options, self.state.n_stretches = fresh.numbers, fresh.options, 1
+        for name, value in fresh.trait_values().items():
+            self.state.set_trait(name, value)
+        self._fill(data)
+
+    @contextmanager
+    def _event(self) -> Iterator[None]:
+        """Gather the changes of one event into one refresh."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                self._refresh()
+
+    def _change(self, **traits: Any) -> None:
+        with self._event():
+            for name, value in traits.items():
+                setattr(self.state, name, value)
+
+    def _note(self, change: Any) -> None:
+        self._dirty.add(change["name"])
+        if not self._depth:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        dirty, self._dirty = self._dirty, set()
+        if not dirty:
+            return
+        self._depth += 1  # what is set here is part of the same refresh
+        try:
+            dirty |= self._settle(dirty)
+            self._draw(dirty)
+        finally:
+            self._depth -= 1
+            self._dirty = set()
+        self._follow(dirty)
+
+    def _settle(self, dirty: set[str]) -> set[str]:
+        """Let axis, stretch, cursor and visible part agree, and return what else has changed by that."""
+        state, data = self.state, self.data
+        if "axis" in dirty or ("lags" in dirty and state.axis != "time"):
+            self._stretches = data.stretches(state.axis, state.lags)
+            state.n_stretches = len(self._stretches)
+            state.stretch = min(state.stretch, state.n_stretches - 1) if "axis" not in dirty else 0
+        seconds = data.seconds(data.lead, state.lags)
+        if len(self._stretches) > 1:
+            if "stretch" in dirty and "frame" not in dirty and "axis" not in dirty:
+                inside = data.along(data.lead, state.axis, state.lags).within(self.stretch)
+                if inside.any():
+                    state.frame = int(data.numbers[np.argmax(inside)])
+            else:
+                moment = seconds[np.searchsorted(data.numbers, state.frame)]
+                inside = [low <= moment <= high for low, high in filter(None, self._stretches)]
+                if any(inside) and not inside[state.stretch]:
+                    state.stretch = inside.index(True)
+        changed = set(self._dirty)
+        if (dirty | changed) & {"axis", "stretch"}:
+            state.x_range = data.whole(state.axis, self.stretch, state.lags)
+        return changed | set(self._dirty)
+
+    def _draw(self, dirty: set[str]) -> None:
+        state, screen, data = self.state, self.screen, self.data
+        is_view = bool(dirty & VIEW) or ("lags" in dirty and state.axis != "time")
+        if is_view:
+            screen.show_axis(state, data.whole(state.axis, self.stretch, state.lags))
+            screen.anchor(state)
+        for name in data.names:
+            look = state.shows[name], state.ranges.get(name)
+            if is_view or self._shown.get(name) != look:
+                screen.show_panel(name, state, self.stretch)
+                self._shown[name] = look
+            if dirty & {"axis", "stretch", "features"} or ("lags" in dirty and state.axis != "time"):
+                screen.show_overlay(name, state, self.stretch)
+            elif "lags" in dirty:
+                screen.move(name, state, self.stretch)
+        if is_view or dirty & {"lags", "chosen"}:
+            bands = {name: one.interval for name, one in self.estimates.items()}
+            screen.show_handles(state, bands)
+        if dirty & {"pair", "lags"}:
+            self.correlation, self._doubt = data.correlate(state.pair, state.lags)
+            screen.show_correlation(self.correlation)
+        if is_view or dirty & {"frame", "shows", "lags"}:
+            screen.show_cursor(state, self._place(), self.stretch)
+        if dirty & {"frame", "pair", "lags"}:
+            screen.ring(self.correlation, self._moment())
+        if is_view or dirty & {"region", "lags", "shows", "ranges"}:
+            screen.show_region(state)
+        if is_view or dirty & {"lags", "shows", "ranges"}:
+            screen.show_marks(self.marking.of, state)
+
+    def _place(self) -> float | None:
+        """Return where the cursor is on the shared axis; None where its frame has no place there."""
+        along = self.data.along(self.data.lead, self.state.axis, self.state.lags)
+        at = int(np.searchsorted(self.data.numbers, self.state.frame))
+        place = float(along.place[at])
+        return place if np.isfinite(place) and along.within(self.stretch)[at] else None
+
+    def _moment(self) -> np.datetime64 | None:
+        lead = self.data.lead
+        at = int(np.searchsorted(self.data.numbers, self.state.frame))
+        seconds = self.data.seconds(lead, self.state.lags)[at]
+        if not np.isfinite(seconds):
+            return None
+        return self.data.experiment.zero + np.timedelta64(round(seconds * 1e9), "ns")
+
+    def _follow(self, dirty: set[str]) -> None:
+        """Let widgets and words tell the state."""
+        if dirty != {"frame"}:
+            told = {name: self._lag_words(name) for name in self.data.movable}
+            words = [self._stretch_words(number) for number in range(len(self._stretches))]
+            self.controls.show(self.state, words, told)
+            colour = BAD if self.correlation is None else DOUBTFUL
+            self.controls.tell_doubt(self._doubt, colour)
+            self.marking.show(self.state)
+        else:
+            self.controls.show_frame(self.state)
+        self._refresh_code()
+
+    def _stretch_words(self, number: int) -> str:
+        stretch = self._stretches[number]
+        if stretch is None or not np.isfinite(stretch).all():
+            return "all"
+        return f"{number + 1}: {stretch[0] / 3600:.4g} to {stretch[1] / 3600:.4g} h"
+
+    def _lag_words(self, name: str) -> tuple[str, str]:
+        """Return what is known of a lag, and whether that is good."""
+        found, lag = self.estimates.get(name), self.state.lags.get(name, 0.0)
+        if found is None:
+            return ("by hand, σ unknown", DOUBTFUL) if lag else ("as the files say", PLAIN)
+        if abs(lag - found.lag) <= SURE * found.sigma:
+            return f"± {found.sigma:.2g} s (1 σ)", PLAIN
+        return f"{abs(lag - found.lag) / found.sigma:.0f} σ from {found.lag:.1f}", BAD
+
+    def _refresh_code(self) -> None:
+        if self.marking.is_code_open:
+            self.marking.script.value = self.code()
+
+    def estimate(self, technique: str, **options: Any) -> Lag:
+        """Find the lag of a technique from its feature against the record, and take it.
+
+        Parameters
+        ----------
+        technique
+            One of those that are not the clock.
+        options
+            Of `align.estimate_lag`: ``signal`` (by default the technique's feature), ``against``, ``response`` …
+
+        Returns
+        -------
+        align.Lag
+            With its interval, which the panel shades about the handle.
+
+        Raises
+        ------
+        ValueError
+            The signal cannot tell, or there is no record or no number to tell by; the lag stays what it was.
+        """
+        found, doubts = self._estimate(technique, options)
+        self.estimates[technique] = found
+        with self._event():
+            self._dirty.add("lags")
+            self.state.chosen = technique
+            self.state.lags = {**self.state.lags, technique: float(found.lag)}
+        for doubt in doubts:
+            warnings.warn(doubt, UserWarning, stacklevel=2)
+        return found
+
+    def _estimate(self, technique: str, options: dict[str, Any]) -> tuple[Lag, list[str]]:
+        data = self.data
+        if technique not in data.movable:
+            raise ValueError(f"technique must be one of {', '.join(data.movable)}, got {technique!r}")
+        if not data.is_clocked:
+            raise ValueError("a lag is estimated against a cycler's record, and the experiment has none")
+        if "signal" in options:
+            series, signal = data.experiment.tables[technique], options.pop("signal")
+        else:
+            series, signal = data.signal(technique, self.state.features[technique])
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            found = estimate_lag(series, data.given(data.clock), signal=signal, **options)
+        self._asked[technique] = self.state.features[technique], {"signal": signal, **options}
+        return found, [str(one.message) for one in told if issubclass(one.category, UserWarning)]
+
+    def _estimate_and_tell(self, technique: str) -> None:
+        row = self.controls.rows[self.data.names.index(technique)]
+        row.estimate.disabled, row.estimate.description = True, "…"
+        try:
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                found = self.estimate(technique)
+            lines = [(f"{technique}: {line}", PLAIN) for line in str(found).splitlines()[:2]]
+            self.controls.say(lines + [(str(one.message), DOUBTFUL) for one in told])
+        except (BatlabError, ValueError) as error:
+            self.controls.say([(f"{technique}: {error}", BAD)])
+        finally:
+            row.estimate.disabled, row.estimate.description = False, "estimate"
+
+    def _tap(self, event: Any, number: int | None) -> None:
+        """Go to the frame whose place is nearest, and choose the panel."""
+        lead = self.data.lead
+        at = nearest(self.data.along(lead, self.state.axis, self.state.lags), event.x, self.stretch)
+        more: dict[str, Any] = {} if at is None else {"frame": int(self.data.numbers[at])}
+        if number is not None and self.data.names[number] in self.data.movable:
+            more["chosen"] = self.data.names[number]
+        self._change(**more)
+
+    def _zoom(self, event: Any, number: int | None) -> None:
+        """Take the visible part of the shared axis, and of a map's own one."""
+        low, high = float(event.x0), float(event.x1)
+        whole = self.data.whole(self.state.axis, self.stretch, self.state.lags)
+        if not low < high or high < whole[0] or low > whole[1]:  # a gesture that was made on another axis
+            self.screen.show_axis(self.state, whole)
+            return
+        changes: dict[str, Any] = {"x_range": (low, high)}
+        name = None if number is None else self.data.names[number]
+        if name is not None and self.data.choices[name][self.state.shows[name]].kind == "map":
+            y_range = self.screen.panel(name).plot.y_range
+            ends_of_all = y_range.reset_start, y_range.reset_end
+            ends, ranges = (float(event.y0), float(event.y1)), dict(self.state.ranges)
+            if ends[0] < ends[1] and ends != ends_of_all:
+                ranges[name] = ends
+            else:
+                ranges.pop(name, None)
+            if ranges != self.state.ranges:
+                changes["ranges"] = ranges
+        self._change(**changes)
+
+    def _drag(self, number: int, ends: list[float]) -> None:
+        """Take where a hand has put a handle, to a hundredth of a second."""
+        if len(ends) != 1 or not isinstance(ends[0], (int, float)) or not np.isfinite(ends[0]):
+            return
+        name = self.data.names[number]
+        self._move_to(name, round(self.screen.lag_at(name, float(ends[0])), 2))
+
+    def _nudge(self, by: int, choose: int) -> None:
+        if choose and choose <= len(self.data.names) and self.data.names[choose - 1] in self.data.movable:
+            self._change(chosen=self.data.names[choose - 1])
+        if by:
+            name = self.state.chosen
+            self._move_to(name, self.state.lags.get(name, 0.0) + by * self.data.nudge(name))
+
+    def _move_to(self, name: str, lag: float) -> None:
+        try:
+            self._change(lags={**self.state.lags, name: lag}, chosen=name)
+        except TraitError as error:
+            self.controls.say([(str(error), BAD)])
+
+    def _select(self, event: Any, number: int) -> None:
+        """Take the box that was drawn: whole frames, and on a map the part of its axis."""
+        if not event.final or event.geometry["type"] != "rect":
+            return
+        name, box = self.data.names[number], event.geometry
+        region = self.data.region(name, self.state, self.stretch, (box["x0"], box["x1"]), (box["y0"], box["y1"]))
+        if region is not None:
+            self._change(region=region)
+
+    def show(self) -> None:
+        """Display the dashboard. A cell that runs again closes the dashboard that it had shown before."""
+        page.display(self)
+        for view in self.views:
+            view.expect_paint()
+
+    def code(self) -> str:
+        """Return the lines of Python that reproduce what is on the screen."""
+        return comparison_script(
+            self.data, self.state, names_in_use(self._given), stretch=self.stretch, place=self._place(),
+            asked=self._asked, has_marks=bool(self.marking.marks),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Take the dashboard off the page and let go of its data."""
+        self.state.unobserve_all()
+        page.forget(self)
+        for root in (self.screen.root, self.screen.scatter):
+            root.document.clear()
+        for name in ("screen", "data", "view", "scatter_view", "views", "marking", "controls", "widget", "_given",
+                     "estimates", "correlation", "_shown"):  # fmt: skip
+            delattr(self, name)
