@@ -63,11 +63,12 @@ class ParallelBuild(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         made, wanted = Path(*self.get_ext_filename(ext.name).split("/")), Path(self.get_ext_fullpath(ext.name))
-        if not CHECKS and made.exists() and made.resolve() != wanted.resolve():
-            if made.stat().st_mtime >= max(Path(name).stat().st_mtime for name in [*ext.sources, *ext.depends]):
-                wanted.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(made, wanted)
-                return
+        newest = max(Path(name).stat().st_mtime for name in [*ext.sources, *ext.depends])
+        is_elsewhere = not CHECKS and made.exists() and made.resolve() != wanted.resolve()
+        if is_elsewhere and made.stat().st_mtime >= newest:
+            wanted.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(made, wanted)
+            return
         apart = copy.copy(self)
         apart.build_temp = str(Path(self.build_temp, ext.name))
         build_ext.build_extension(apart, ext)
