@@ -253,13 +253,13 @@ class ComparisonScreen:
 
     def ring(self, found: xr.Dataset | None, moment: np.datetime64 | None) -> None:
         """Ring the pair nearest in time to the cursor."""
-        columns: dict[str, Any] = {"x": [], "y": []}
-        if found is not None and moment is not None:
-            known = np.flatnonzero(np.isfinite(found["one"].values) & np.isfinite(found["other"].values))
-            at = known[np.argmin(np.abs(found["time"].values[known] - moment))]
-            columns = {"x": [float(found["one"][at])], "y": [float(found["other"][at])]}
-        if columns != dict(self.source("correlation_ring").data):
-            self.source("correlation_ring").data = columns
+        ring = self.part("correlation_ring")
+        if found is None or moment is None:
+            ring.visible = False
+            return
+        known = np.flatnonzero(np.isfinite(found["one"].values) & np.isfinite(found["other"].values))
+        at = known[np.argmin(np.abs(found["time"].values[known] - moment))]
+        ring.update(x=float(found["one"].values[at]), y=float(found["other"].values[at]), visible=True)
 
     def box_of(self, name: str, state: ComparisonState, where: Any) -> tuple[float, float, float, float] | None:
         """Return left, right, bottom and top of first and last frame, low and high end on a panel."""

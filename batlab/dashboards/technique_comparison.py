@@ -206,7 +206,8 @@ class TechniqueComparison:
         self._depth += 1  # what is set here is part of the same refresh
         try:
             dirty |= self._settle(dirty)
-            self._draw(dirty)
+            with self.view.batch(), self.scatter_view.batch():
+                self._draw(dirty)
         finally:
             self._depth -= 1
             self._dirty = set()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from bokeh.document import Document
 from bokeh.events import DocumentReady
 from bokeh.models import LayoutDOM
+from bokeh.protocol import Protocol
 from jupyter_bokeh import BokehModel
 
 PATIENCE = 10.0  # s for a browser to paint; one that was closed never does
@@ -25,6 +29,7 @@ class FigureView(BokehModel):
         self._changes = 0
         self._asked: float | None = None  # when a browser was last asked to paint
         self._bundled = 0
+        self._batch: list[Any] | None = None
         if model.document is None:
             Document().add_root(model)
         super().__init__(model, combine_events=True, **kwargs)
@@ -63,6 +68,31 @@ class FigureView(BokehModel):
         self.refresh()
 
     def _document_patched(self, event: Any) -> None:
-        if event.setter is not self:
-            self._changes += 1
-        super()._document_patched(event)
+        if event.setter is self:
+            return
+        self._changes += 1
+        if self._batch is None:
+            super()._document_patched(event)
+        else:
+            self._batch.append(event)
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Send all changes made within as one message: a step that moves a dozen parts needs no dozen of them."""
+        if self._batch is not None:
+            yield
+            return
+        self._batch = []
+        try:
+            yield
+        finally:
+            events, self._batch = self._batch, None
+            if events:
+                self._send_patch(Protocol().create("PATCH-DOC", events))
+
+    def _send_patch(self, message: Any) -> None:
+        for part in (message.header_json, message.metadata_json, message.content_json):
+            self.send({"msg": "patch", "payload": part})
+        for buffer in message.buffers:
+            self.send({"msg": "patch", "payload": json.dumps(buffer.ref)})
+            self.send({"msg": "patch"}, [buffer.to_bytes()])

@@ -63,7 +63,7 @@ def _status(passed: Passage, index: np.ndarray, table: dict[str, np.ndarray]) ->
         status[one] = _judge(table, one, others, ends_under_current=passed.state[last[one]] != 0)
         if has_gap[one] and status[one] == "complete":
             status[one] = "a gap within"
-    for one in np.flatnonzero((status == "complete") & at_start):
+    for one in map(int, np.flatnonzero((status == "complete") & at_start)):
         begun = passed.state[first[one] : last[one] + 1]
         half, other = ("charge", "discharge") if begun[begun != 0][0] > 0 else ("discharge", "charge")
         if table[f"capacity_{half}"][one] < LEAST_FIRST * table[f"capacity_{other}"][one]:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.echem.cycle_kinds import kinds_of
-from batlab.echem.cycle_numbers import number_cycles
+from batlab.echem.cycle_numbers import Numbers, number_cycles
 from batlab.echem.passage import Passage, passage
 from batlab.errors import choose
 from batlab.schema import quantity, record
@@ -207,7 +207,15 @@ NAMES: dict[str, tuple[str, str]] = {
 }
 
 
-def _labelled(cell, passed, numbers, table, kind, status, n_pulses) -> xr.Dataset:
+def _labelled(
+    cell: xr.Dataset,
+    passed: Passage,
+    numbers: Numbers,
+    table: dict[str, np.ndarray],
+    kind: np.ndarray,
+    status: np.ndarray,
+    n_pulses: np.ndarray,
+) -> xr.Dataset:
     n = len(numbers.labels)
     first = np.searchsorted(numbers.index, np.arange(n))
     variables = {

@@ -55,7 +55,7 @@ def fit_decay(t: np.ndarray, voltage: np.ndarray, most: int, noise: float) -> De
 
     References
     ----------
-    .. [1] Golub & Pereyra, SIAM J. Numer. Anal. 10, 413 (1973), doi:10.1137/0710036
+    .. [1] Golub & Pereyra, SIAM Journal on Numerical Analysis 10, 413 (1973), doi:10.1137/0710036
 
     Examples
     --------

@@ -11,7 +11,7 @@ from batlab.echem.cycle_numbers import number_cycles
 from batlab.echem.derivatives import dvdq
 from batlab.echem.passage import passage
 from batlab.echem.readings import noise_of
-from batlab.echem.rests import find_rests, plateau
+from batlab.echem.rests import LEAST_NOISE, find_rests, plateau
 from batlab.schema import quantity, record
 
 FUNCTION = "echem.plating_signs"
@@ -132,7 +132,7 @@ def _rests(cell: xr.Dataset, labels: np.ndarray, shortest: float, significance: 
     passed = passage(cell, FUNCTION)
     numbers = number_cycles(cell, passed, None, FUNCTION)
     joined = ~passed.is_break & (np.concatenate([[0], np.diff(passed.state)]) == 0) & (passed.state == 0)
-    noise = noise_of(passed.seconds, passed.voltage, joined)
+    noise = max(noise_of(passed.seconds, passed.voltage, joined), LEAST_NOISE)
     columns = np.full((3, len(labels)), np.nan)
     for rest in find_rests(passed, shortest):
         before = rest.start - 1

@@ -17,6 +17,7 @@ FUNCTION = "echem.relaxation"
 LEAST_LINES = 8
 WINDOW_RATIO = 1.25  # of the ends of the windows in which the rate is taken
 LEAST_IN_WINDOW = 3
+LEAST_NOISE = 1e-6  # V: no cycler reads better, and made records are no smoother than their solver
 AT_END = 0.1  # of the rest, over which the final drift is taken
 SETTLED = 0.5  # of the rest: the longest time constant is below
 
@@ -99,7 +100,7 @@ def relaxation(
             f"{FUNCTION}: no rest of {shortest:g} s and {LEAST_LINES} lines after current; lower shortest"
         )
     joined = ~passed.is_break & (np.concatenate([[0], np.diff(passed.state)]) == 0) & (passed.state == 0)
-    noise = noise_of(passed.seconds, passed.voltage, joined)
+    noise = max(noise_of(passed.seconds, passed.voltage, joined), LEAST_NOISE)
     columns: dict[str, list[float]] = {name: [] for name in (*NUMBERS, "n_terms", "is_settled")}
     decays = []
     for rest in rests:

@@ -289,14 +289,20 @@ def correlation(found: xr.Dataset, *, size: tuple[int, int] = (200, 130)) -> fig
 
 def correlation_plot(size: tuple[int, int]) -> figure:
     """Return the empty figure of a correlation; `fill_correlation` fills it."""
-    from bokeh.models import ColumnDataSource
+    from bokeh.models import ColumnDataSource, Label
 
     plot = blank(size, "", "", margins=(24, 10, 44, 74), name="correlation")
-    pairs, ring = (ColumnDataSource(data={"x": [], "y": []}) for _ in range(2))
-    points = plot.scatter("x", "y", source=pairs, size=4, fill_color=FAINT, fill_alpha=0.6, line_color=None,
-                          name="correlation_pairs")  # fmt: skip
-    plot.scatter("x", "y", source=ring, size=11, fill_color=None, line_color=CURSOR, line_width=2,
-                 name="correlation_ring", level="overlay")  # fmt: skip
+    pairs = ColumnDataSource(data={"x": [], "y": []})
+    points = plot.scatter(
+        "x", "y", source=pairs, size=4, fill_color=FAINT, fill_alpha=0.6, line_color=None, name="correlation_pairs"
+    )
+    # On a layer of its own: moving it does not paint the pairs anew.
+    plot.add_layout(
+        Label(
+            x=0, y=0, text="○", text_color=CURSOR, text_font_size="22px", text_font_style="bold", anchor="center",
+            level="overlay", visible=False, name="correlation_ring",
+        )
+    )  # fmt: skip
     plot.x_range.renderers = plot.y_range.renderers = [points]
     plot.title.text_font_size = "12px"
     return plot

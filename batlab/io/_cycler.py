@@ -83,7 +83,7 @@ class Column:
     values: np.ndarray
     units: str
     long_name: str
-    attrs: dict[str, str] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
 
 
 def known_unit(text: str) -> str | None:

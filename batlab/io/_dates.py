@@ -147,9 +147,11 @@ def dates(table: Table, column: int, order: str) -> np.ndarray:
                 f"{table.name}: line {table.lines[int(row)]}, column {table.names[column]!r} holds {word[:40]!r}, "
                 "which is no date with time"
             ) from error
-    if (np.abs(values[np.isfinite(values)]) > FARTHEST).any():
-        row = int(np.argmax(np.abs(np.nan_to_num(values)) > FARTHEST))
-        raise ReadError(f"{table.name}: line {table.lines[row]}: the date {words[row].as_py()[:40]!r} is out of range")
+    far = np.flatnonzero(np.abs(np.nan_to_num(values)) > FARTHEST)
+    if far.size:
+        first = int(far[0])
+        word = words[first].as_py()[:40]
+        raise ReadError(f"{table.name}: line {table.lines[first]}: the date {word!r} is out of range")
     return values
 
 

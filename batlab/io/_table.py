@@ -23,6 +23,7 @@ from batlab.io._text import MAX_COLUMNS
 # What programs write where nothing was measured.
 MISSING = frozenset({"", "nan", "na", "n/a", "none", "null", "xxx", "-", "--", "inf", "-inf"})
 _NULLS = sorted({form(word) for word in MISSING for form in (str, str.upper, str.title)} | {"NaN", "-nan", "-NaN"})
+NEWLINE = b"\n"
 _SAMPLE = 200  # rows that tell whether a column holds numbers
 
 
@@ -152,13 +153,15 @@ def parse(raw: bytes, first: int, form: Form, *, is_end: bool) -> Table | None:
     body = raw.rstrip(b"\n")
     if not body.strip():
         return None
+    if is_end:
+        body = _without_cut_line(body, first, form, is_ended=raw.endswith(b"\n"))
     table = None if b"\n\n" in body else _by_arrow(body, first, form)
     if table is None:
         try:
-            text = raw.decode()
+            text = body.decode()
         except UnicodeDecodeError as error:
             raise ReadError(f"{form.name}: cannot be read as utf-8 text ({error}); pass another encoding=") from error
-        table = _by_hand(text, first, form, is_end=is_end)
+        table = _by_hand(text, first, form)
     return table
 
 
@@ -210,7 +213,7 @@ def _is_empty(one: Any) -> bool:
     return all(not word.strip() for word in pc.unique(one).to_pylist())
 
 
-def _by_hand(text: str, first: int, form: Form, *, is_end: bool) -> Table | None:
+def _by_hand(text: str, first: int, form: Form) -> Table | None:
     rows, numbers = [], []
     for number, line in enumerate(text.split("\n"), first):
         if not line.strip():
@@ -220,7 +223,7 @@ def _by_hand(text: str, first: int, form: Form, *, is_end: bool) -> Table | None
             row.pop()
         rows.append(row)
         numbers.append(number)
-    _check_widths(rows, numbers, form, is_end=is_end, is_ended=text.endswith("\n"))
+    _check_widths(rows, numbers, form)
     if not rows:
         return None
     last = rows[-2:]
@@ -234,21 +237,30 @@ def _by_hand(text: str, first: int, form: Form, *, is_end: bool) -> Table | None
     return table
 
 
-def _check_widths(rows: list[list[str]], numbers: list[int], form: Form, *, is_end: bool, is_ended: bool) -> None:
-    names = form.names
-    is_short = is_end and len(rows) > 1 and len(rows[-1]) < len(names) and _length(rows[-1]) <= _length(rows[-2])
-    if is_short and (form.ending == "cut" or (form.ending == "left out" and not is_ended)):
-        warnings.warn(
-            f"{form.name}: line {numbers[-1]} has {len(rows[-1])} columns, the header names {len(names)}; it is left "
-            "out: the file may be truncated",
-            UserWarning,
-            stacklevel=4,
-        )
-        rows.pop()
-        numbers.pop()
+def _without_cut_line(body: bytes, first: int, form: Form, *, is_ended: bool) -> bytes:
+    """Return the rows without a last line that was cut, and say so; other lines that do not fit are left to be refused.
+
+    A cut line has fewer columns than the header, and no more characters in them than the line before.
+    """
+    head, _, last = body.rpartition(b"\n")
+    if not head or form.ending == "strict" or (form.ending == "left out" and is_ended):
+        return body
+    before, cut = (_split(line.decode(errors="replace"), form.separator) for line in (head.rpartition(b"\n")[2], last))
+    if not last.strip() or len(cut) >= len(form.names) or _length(cut) > _length(before):
+        return body
+    warnings.warn(
+        f"{form.name}: line {first + head.count(NEWLINE) + 1} has {len(cut)} columns, the header names "
+        f"{len(form.names)}; it is left out: the file may be truncated",
+        UserWarning,
+        stacklevel=5,
+    )
+    return head
+
+
+def _check_widths(rows: list[list[str]], numbers: list[int], form: Form) -> None:
     for row, number in zip(rows, numbers, strict=True):
-        if len(row) != len(names):
-            told = f"line {number} has {len(row)} columns, the header names {len(names)}"
+        if len(row) != len(form.names):
+            told = f"line {number} has {len(row)} columns, the header names {len(form.names)}"
             raise ReadError(f"{form.name}: {told}; the file may be truncated")
 
 

@@ -177,7 +177,7 @@ def _series(table: Table, places: range, key: str, count: int, start: np.datetim
         label, values = table.names[i], table.numbers(i)[:count]
         mass = _MASS.match(key)
         if mass and label.endswith("[A]"):
-            attrs = {"mass_to_charge": float(mass[1]), "column": label}
+            attrs: dict[str, Any] = {"mass_to_charge": float(mass[1]), "column": label}
             columns["ion_current"] = Column(values, "A", f"ion current, {label.removesuffix(' [A]')}", attrs)
         elif label in _QUANTITIES:
             name, unit, factor = _QUANTITIES[label]

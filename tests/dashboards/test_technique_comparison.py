@@ -281,8 +281,19 @@ def test_correlation_of_any_two_with_its_interval(dashboard, tree):
     assert dashboard.state.pair == ("xrd · a", "echem · temperature")
     assert "temperature" in dashboard.screen.scatter.yaxis.axis_label
     dashboard.state.frame = 64
-    ring = _data(dashboard, "correlation_ring")
-    assert ring["x"] == [float(tree["xrd"]["a"][64])]
+    ring = dashboard.screen.part("correlation_ring")
+    assert ring.visible
+    assert ring.x == float(tree["xrd"]["a"][64])
+
+
+def test_a_step_is_one_message_to_each_figure(dashboard, monkeypatch):
+    sent = []
+    for view in dashboard.views:
+        monkeypatch.setattr(view, "send", lambda content, buffers=None: sent.append(content["msg"]))
+    dashboard.state.frame = 80
+    assert len(sent) == 6  # header, metadata and content of one for the panels, one for the correlation
+    dashboard.screen.part("panel_1_cursor").location = 1.0  # and one by itself still travels
+    assert len(sent) == 9
 
 
 def test_on_capacity_only_one_rise_or_fall_is_shown(dashboard, tree):
@@ -414,7 +425,7 @@ def test_an_experiment_that_was_put_on_an_axis_begins_with_its_offsets(dashboard
     assert dashboard._place() == pytest.approx((37.4 + PERIOD / 4) / 3600)
     joined = dashboard.tree
     space = _run(dashboard, tree=joined, store=dashboard.store)
-    assert space["shown"]["xrd"]["time"].equals(joined["xrd"]["time"])
+    np.testing.assert_array_equal(space["shown"]["xrd"]["time"].values, joined["xrd"]["time"].values)
 
 
 def test_frames_alone_and_numbers_without_maps(dashboard, tree):

@@ -225,6 +225,49 @@ def test_the_virtual_cell_is_cycled(tmp_path):
 
 
 @pytest.mark.data
+def test_galvanostatic_cycles_are_those_of_another_program():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cell = bl.open(bl.datasets.path("biologic_jdb"), timezone="UTC")
+        table = check(echem.cycles(cell))
+    assert table.sizes["cycle"] == 7
+    # PyProBE 2.6.1, analysis.cycling.summary of (Q-Qo); it counts the discharge that comes first to the next cycle.
+    charged = [0.0009867814, 0.0009370904, 0.0009419402, 0.0009479332, 0.0009516888, 0.0009558864]
+    discharged = [0.0008763298, 0.000874678, 0.000876656, 0.0008786127, 0.0008794916]
+    np.testing.assert_allclose(table["capacity_charge"][1:], charged, rtol=1e-6)
+    np.testing.assert_allclose(table["capacity_discharge"][2:], discharged, rtol=1e-6)
+    with pytest.warns(UserWarning, match=r"0 \(no charge\)"):
+        by_current = echem.cycles(cell, charge="current")
+    np.testing.assert_allclose(by_current["capacity_charge"][1:], charged, rtol=1e-5)
+
+
+@pytest.mark.soak
+@pytest.mark.data
+def test_the_life_of_a_calce_cell():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cell = bl.open(str(bl.datasets.path("calce_cs2_35") / "*.xlsx"))
+    with pytest.warns(UserWarning, match=r"67 \(no discharge\), 92 \(no discharge\), 129 \(no discharge\)"):
+        table = check(echem.cycles(cell))
+    good = table.isel(cycle=table["kind"].values == "cycle")
+    # The set's own record: 1.137 Ah in the first file, 0.98 Ah in that of October 2010, about 0.3 Ah in the last.
+    capacity = good["capacity_discharge"]
+    assert float(capacity[0]) == pytest.approx(1.137, abs=1e-3)
+    assert float(capacity[good["file_number"].values == 2].median()) == pytest.approx(0.98, abs=0.01)
+    assert float(capacity[-1]) == pytest.approx(0.33, abs=0.05)
+    assert int(table["is_after_gap"].sum()) == 6
+    with pytest.warns(UserWarning, match="where cycles are missing"):
+        found = check(echem.fade(table, over="days"))
+    assert np.isnan(found["knee"])
+    assert found.attrs["n_gaps"] == 6
+    features = check(echem.early_features(cell, pair=(10, 58)))
+    assert float(features["noise_share"]) < 0.5
+    with pytest.warns(UserWarning, match="cycles may be missing"):
+        end = check(echem.life(table))
+    assert str(end["status"].values) == "in a gap"
+
+
+@pytest.mark.data
 def test_nickelate_of_rock_ends_where_the_paper_says():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -128,6 +128,39 @@ def test_what_is_refused_or_nan(cell, make_record, make_programme):
         echem.peaks(curve.sel(cycle=[2]))
 
 
+def chen2020():
+    """Return charge [Ah] and voltage of an LG M50 from 4.2 to 2.5 V at rest, finely, by its published potentials."""
+    positive, negative = echem.half_cell("chen2020_nmc811"), echem.half_cell("chen2020_graphite_siox")
+    x = np.linspace(0.005, 0.95, 200001)[::-1]  # of 5.7241 Ah; the cathode has 7.7845 Ah, both hold 7.2310 Ah
+    y = (7.2310 - 5.7241 * x) / 7.7845
+    inside = (y >= 0.2) & (y <= 1)
+    x, voltage = x[inside], positive(y[inside]) - negative(x[inside])
+    within = (voltage <= 4.2) & (voltage >= 2.5)
+    return 5.7241 * (x[within][0] - x[within]), voltage[within]
+
+
+def test_a_published_cell_with_noise_of_a_millivolt(make_record):
+    charge, voltage = chen2020()
+    # The capacity that its authors' parameters give, 5.0169 Ah.
+    assert charge[-1] == pytest.approx(5.0169, abs=1e-3)
+    q = np.linspace(0, charge[-1], 6000)
+    noise = np.random.default_rng(5).normal(0, 1e-3, len(q))
+    volts = np.interp(q, charge, voltage) + noise
+    cell = make_record(q / 0.25 * 3600, volts, np.full(len(q), -0.25))
+    curve = check(echem.dqdv(cell, half="discharge", smoothing=0.02))
+    assert float(curve["dqdv"].sum() * 2e-3) == pytest.approx(charge[-1], rel=5e-3)
+    exact = -np.gradient(charge, voltage)
+    from scipy.signal import find_peaks
+
+    tops, _ = find_peaks(exact, prominence=0.05 * exact.max())
+    assert len(tops) == 3  # 3.451, 3.646 and 4.095 V; two weaker ones are shoulders
+    found = echem.peaks(curve, near=voltage[tops], width=0.03, window=0.06)
+    np.testing.assert_allclose(found["position"][0], np.sort(voltage[tops]), atol=5e-3)
+    for place in voltage[tops]:
+        around = curve["dqdv"][0].sel(voltage=slice(place - 0.03, place + 0.03))
+        assert abs(float(around.idxmax()) - place) < 5e-3
+
+
 @pytest.mark.data
 def test_peaks_of_a_real_record_keep_the_area():
     with warnings.catch_warnings():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from batlab import io
+from batlab import datasets, io
 from batlab.errors import DimensionError, ReadError
 from batlab.io import _cycler, bdf
 from batlab.io._cycler import Column
@@ -205,3 +205,29 @@ def test_files_of_one_cell_are_joined(tmp_path):
     ds = check(io.open(tmp_path / "c*.csv"))
     assert ds.sizes["record"] == 10
     assert ds["test_time"].values[[0, 4, 5]].tolist() == [0, 40, 3600]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_cyclers_record_survives_whole(tmp_path, ending):
+    pec = io.open(datasets.path("pec") / "Test25205.csv", timezone="Europe/Brussels")
+    basytec = io.open(datasets.path("cycler_headers") / "basytec" / "sample_data_basytec.txt", timezone="Europe/Berlin")
+    for n, ds in enumerate((pec, basytec)):
+        path = io.save(ds, tmp_path / f"{n}.bdf.{ending}")
+        again = check(io.open(path))
+        for name in ("test_time", "time", "voltage", "current", "temperature", "cycle", "step_time"):
+            np.testing.assert_array_equal(again[name], ds[name])
+            assert again[name].attrs.get("units") == ds[name].attrs.get("units")
+    labels = (tmp_path / "0.bdf.csv").read_text().split("\n")[0] if ending == "csv" else ""
+    assert ending == "parquet" or "Charging Capacity / Ah,Discharging Capacity / Ah" in labels
+    np.testing.assert_array_equal(io.open(tmp_path / f"0.bdf.{ending}")["charge_energy"], pec["charge_energy"])
+
+
+def test_charging_and_discharging_are_two_counters(tmp_path):
+    text = "Test Time / s,Voltage / V,Current / A,Charging Capacity / Ah,Discharging Capacity / Ah\n"
+    rows = "0,3,1,0,0\n3600,3.5,1,{},0\n3610,3.5,-1,{},0\n7210,3,-1,{},1\n"
+    ds = check(io.open(write(tmp_path, text + rows.format(1, 1, 1))))
+    assert ds["charge_capacity"].values.tolist() == [0, 1, 1, 1]
+    assert ds["discharge_capacity"].values.tolist() == [0, 0, 0, 1]
+    with pytest.warns(UserWarning, match="1000 Ah counted, 1 Ah integrated"):
+        io.open(write(tmp_path, text + rows.format(1000, 1000, 1000)))

@@ -96,3 +96,25 @@ def test_gas_records_and_mass_scans():
     assert {node: tree[node].sizes["record"] for node in GASES} == GASES
     scans = sorted((datasets.path("zilien") / "full set mass scans").iterdir())
     assert check(io.open(scans)).sizes == {"frame": 3, "mass": 251}
+
+
+DAYS = ["9_8_10", "10_29_10", "11_24_10", "12_23_10", "1_28_11", "2_4_11", "2_10_11"]
+
+
+@pytest.mark.parametrize("day", ["8_19_10", *(pytest.param(day, marks=pytest.mark.soak) for day in DAYS)])
+def test_workbooks_of_calce(day):
+    ds = check(opened("calce_cs2_35", f"CS2_35_{day}.xlsx"))
+    assert ds.sizes["record"] > 100
+    # The cell holds 1.1 Ah when new and 0.3 Ah at its end, and is cycled between 2.7 and 4.2 V.
+    assert 2.0 < float(ds["voltage"].min()) < float(ds["voltage"].max()) < 4.3
+
+
+def test_no_file_is_forgotten():
+    listed = {(name, file) for name, file, *_ in TEXTS + PARQUETS + BINARIES}
+    for name in sorted({name for name, _ in listed}):
+        path = datasets.path(name)
+        if path.is_file() or name in ("cycler_headers", "neware_small", "arbin_small", "maccor_cellpy", "lno_rock"):
+            continue  # one file, or files that share their folder with other sets
+        for file in path.rglob("*"):
+            if file.is_file() and file.suffix not in (".tsv",) and "Metadata" not in file.name:
+                assert (name, str(file.relative_to(path))) in listed

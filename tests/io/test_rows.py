@@ -182,7 +182,7 @@ def test_700_000_rows_in_two_seconds(tmp_path):
     n = 0
     while n < 700_000:
         n = big(path, 32_000_000 if not n else path.stat().st_size + 2_000_000)
-    io.open(write(tmp_path, PLAIN + plain_rows(100), "small.csv"))
+    io.open(write(tmp_path, PLAIN + plain_rows(1000), "small.csv"))
     start = time.process_time()
     ds = io.open(path)
     took = time.process_time() - start

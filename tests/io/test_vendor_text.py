@@ -5,10 +5,12 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from batlab import datasets, io
 from batlab.errors import ReadError
-from batlab.io import maccor
+from batlab.io import basytec, ecms, landt, maccor, novonix, pec
 from batlab.schema import check
 
 UTC = {"timezone": "UTC"}
@@ -286,6 +288,39 @@ def test_one_record_and_repeated_times(tmp_path):
 def test_nothing_else_is_taken_for_maccor(tmp_path):
     for head in ("Record,Amps\n", "Recipe\tvolts\n1\t2\n", "# Rec#\n1 2\n", ""):
         assert not maccor.recognise(tmp_path / "a.txt", head.encode())
+
+
+PEC = "Test,Cell,Rack,Shelf,Position,Total Time (Hours in hh:mm:ss.xxx),Real Time,Voltage (V),Current (A)\n"
+BASYTEC = "~Start of Test: 19.06.2023 17:56:53\n~Time[s]\tLine\tCommand\tU[V]\tI[A]\tAh[Ah]\n"
+NOVONIX = "[Data]\nDate and Time,Cycle Number,Run Time (h),Current (A),Potential (V),Capacity (Ah)\n"
+ANYTHING = {
+    maccor: MACCOR + maccor_rows(),
+    landt: LANHE + "1\t0\t0\t3\t6\t0\t0\t2018-05-14 10:00:00\tC_CC\n",
+    pec: PEC + "1,1,A,1,1,00:00:01.000,01/06/2026 17:51:06,3.5,0\n",
+    basytec: BASYTEC + "0\t3\tPause\t3.5\t0\t0\n",
+    novonix: NOVONIX + "2025-07-19 15:26:20,1,0.0,0.5,3.8,0.0\n",
+    ecms: "num_header_lines\tn\t\tint\t1\npot\t\nTime [s]\tVoltage [V]\n1\t2\n",
+}
+MESS = st.text('0123456789:.,/-+eE \t\n"CDRnamAP', max_size=120).map(str.encode) | st.binary(max_size=120)
+
+
+@settings(max_examples=120, deadline=None)
+@given(reader=st.sampled_from(list(ANYTHING)), raw=MESS, at=st.integers(0, 2000), is_put=st.booleans())
+def test_any_bytes_give_a_record_or_a_read_error(reader, raw, at, is_put, tmp_path_factory):
+    path = tmp_path_factory.mktemp("any") / "a.txt"
+    good = ANYTHING[reader].encode()
+    at = min(at, len(good))
+    path.write_bytes(good[:at] + raw + (good[at:] if is_put else b""))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            check(reader.read([path], timezone="Europe/Paris"))
+        except ReadError as error:
+            message = str(error)
+        else:
+            return
+    assert "a.txt" in message
 
 
 def cut_everywhere(path, tmp_path, step, **hints):
