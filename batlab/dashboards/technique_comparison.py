@@ -28,7 +28,7 @@ from batlab.dashboards.comparison_controls import (
 from batlab.dashboards.comparison_data import ComparisonData
 from batlab.dashboards.comparison_screen import SLOTS, ComparisonScreen
 from batlab.dashboards.comparison_script import comparison_script
-from batlab.dashboards.cycle_explorer import _person
+from batlab.dashboards.marking import person
 from batlab.dashboards.script import names_in_use
 from batlab.dashboards.view import FigureView
 from batlab.errors import BatlabError
@@ -157,7 +157,7 @@ class TechniqueComparison:
         self.controls.say([])
         self._dirty = set(self.state.trait_names())
         self._refresh()
-        self.marking.load(data, self.store, _person())
+        self.marking.load(data, self.store, person())
         self.marking.show(self.state)
         self.state.observe(self._note)
 
@@ -223,9 +223,9 @@ class TechniqueComparison:
         seconds = data.seconds(data.lead, state.lags)
         if len(self._stretches) > 1:
             if "stretch" in dirty and "frame" not in dirty and "axis" not in dirty:
-                inside = data.along(data.lead, state.axis, state.lags).within(self.stretch)
-                if inside.any():
-                    state.frame = int(data.numbers[np.argmax(inside)])
+                shown = data.along(data.lead, state.axis, state.lags).within(self.stretch)
+                if shown.any():
+                    state.frame = int(data.numbers[np.argmax(shown)])
             else:
                 moment = seconds[np.searchsorted(data.numbers, state.frame)]
                 inside = [low <= moment <= high for low, high in filter(None, self._stretches)]

@@ -149,9 +149,9 @@ def dates(table: Table, column: int, order: str) -> np.ndarray:
             ) from error
     far = np.flatnonzero(np.abs(np.nan_to_num(values)) > FARTHEST)
     if far.size:
-        first = int(far[0])
-        word = words[first].as_py()[:40]
-        raise ReadError(f"{table.name}: line {table.lines[first]}: the date {word!r} is out of range")
+        at = int(far[0])
+        word = words[at].as_py()[:40]
+        raise ReadError(f"{table.name}: line {table.lines[at]}: the date {word!r} is out of range")
     return values
 
 
