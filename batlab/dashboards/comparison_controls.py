@@ -89,7 +89,7 @@ class ComparisonControls:
         for box in self.pair:
             self._on(box, lambda _value: self._change(pair=tuple(one.value for one in self.pair)))
 
-    def _on(self, widget: Any, act: Callable[[Any], Any]) -> None:
+    def _on(self, widget: Any, act: Callable[..., Any]) -> None:
         def changed(change: Any) -> None:
             if self._is_following:
                 return

@@ -53,7 +53,7 @@ class Experiment:
             raise DimensionError(
                 f"{who} compares two to six techniques, got {len(names)}: {', '.join(names) or 'none'}"
             )
-        tables = {name: as_frames(tree[name].to_dataset(inherit=False), name).compute() for name in names}
+        tables = {name: as_frames(tree.children[name].to_dataset(inherit=False), name).compute() for name in names}
         for name, table in tables.items():
             if not choices(table):
                 raise SchemaError(

@@ -164,7 +164,7 @@ def test_without_dates_the_cells_test_time_is_the_clock(tree):
 
 def test_wrong_words_are_refused(tree):
     with pytest.raises(ValueError, match="did you mean 'capacity'"):
-        onto(tree, "capcity")
+        onto(tree, "capacty")
     with pytest.raises(DimensionError, match="did you mean 'echem'"):
         onto(tree, cell="echen")
     with pytest.raises(DimensionError, match="name the record"):
