@@ -127,7 +127,9 @@ def _first(values: xr.DataArray) -> np.datetime64:
             "peak or point first"
         )
     if "time" not in values.coords or values["time"].dims != values.dims:
-        raise SchemaError(f"{NAME} needs the coordinate 'time' beside {values.name!r}, got {sorted(values.coords)}")
+        raise SchemaError(
+            f"{NAME} needs the coordinate 'time' beside {values.name!r}, got {sorted(map(str, values.coords))}"
+        )
     stamps = values["time"].values.astype("datetime64[ns]")
     known = stamps[~np.isnat(stamps)]
     if not known.size:

@@ -102,7 +102,7 @@ class ComparisonData:
 
     def given(self, name: str) -> xr.Dataset:
         """Return a technique as it was handed in."""
-        return self.tree[name].to_dataset(inherit=False)
+        return self.tree.children[name].to_dataset(inherit=False)
 
     @property
     def is_clocked(self) -> bool:

@@ -68,7 +68,7 @@ class Panel:
         for renderer in self.trace:
             renderer.visible = not is_map
         self.map.visible = self.bar.visible = is_map
-        look = {"stretch": stretch, "x_range": x_range}
+        look: dict[str, Any] = {"stretch": stretch, "x_range": x_range}
         if is_map:
             self._show_map(table, choice, technique_image(table, choice, along, y_range=y_range, limits=limits, **look),
                            y_range)  # fmt: skip
