@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ipywidgets as w
@@ -82,9 +83,9 @@ class ComparisonControls:
         self._on(self.axis, lambda value: self._change(axis=value))
         self._on(self.stretch, lambda value: self._change(stretch=value))
         for number, row in enumerate(self.rows):
-            self._on(row.shows, lambda value, n=number: self._set("shows", n, value))
-            self._on(row.feature, lambda value, n=number: self._set("features", n, value))
-            self._on(row.lag, lambda value, n=number: self._set("lags", n, value))
+            self._on(row.shows, partial(self._set, "shows", number))
+            self._on(row.feature, partial(self._set, "features", number))
+            self._on(row.lag, partial(self._set, "lags", number))
             row.estimate.on_click(lambda _button, n=number: estimate(self.names[n]))
         for box in self.pair:
             self._on(box, lambda _value: self._change(pair=tuple(one.value for one in self.pair)))

@@ -66,7 +66,9 @@ class ComparisonScreen:
         self.nudge = ColumnDataSource(data={"by": [0], "choose": [0], "count": [0]}, name="nudge")
         self.hands = {slot: ColumnDataSource(data={"ends": []}, name=f"{slot}_hand") for slot in SLOTS}
         # The keys of keys.js count frames, whatever the axis shows.
-        self.overlay.add_layout(Span(name="map_cursor", dimension="height", visible=False, location=state.frame))
+        self.overlay.add_layout(
+            Span(name="map_cursor", dimension="height", visible=False, location=state.frame, level="overlay")
+        )
         plots = [*(panel.plot for panel in self.panels), self.overlay]
         for plot in plots:
             self._add_tools(plot)

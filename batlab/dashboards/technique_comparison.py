@@ -228,9 +228,9 @@ class TechniqueComparison:
                     state.frame = int(data.numbers[np.argmax(shown)])
             else:
                 moment = seconds[np.searchsorted(data.numbers, state.frame)]
-                inside = [low <= moment <= high for low, high in filter(None, self._stretches)]
-                if any(inside) and not inside[state.stretch]:
-                    state.stretch = inside.index(True)
+                holds = [low <= moment <= high for low, high in filter(None, self._stretches)]
+                if any(holds) and not holds[state.stretch]:
+                    state.stretch = holds.index(True)
         changed = set(self._dirty)
         if (dirty | changed) & {"axis", "stretch"}:
             state.x_range = data.whole(state.axis, self.stretch, state.lags)

@@ -289,11 +289,13 @@ def correlation(found: xr.Dataset, *, size: tuple[int, int] = (200, 130)) -> fig
 
 def correlation_plot(size: tuple[int, int]) -> figure:
     """Return the empty figure of a correlation; `fill_correlation` fills it."""
-    from bokeh.models import ColumnDataSource, Label
+    from bokeh.models import ColumnDataSource, Label, Range1d
 
-    plot = blank(size, "", "", margins=(24, 10, 44, 74), name="correlation")
+    plot = blank(
+        size, "", "", margins=(24, 10, 44, 74), x_range=Range1d(0, 1), y_range=Range1d(0, 1), name="correlation"
+    )
     pairs = ColumnDataSource(data={"x": [], "y": []})
-    points = plot.scatter(
+    plot.scatter(
         "x", "y", source=pairs, size=4, fill_color=FAINT, fill_alpha=0.6, line_color=None, name="correlation_pairs"
     )
     # On a layer of its own: moving it does not paint the pairs anew.
@@ -303,7 +305,6 @@ def correlation_plot(size: tuple[int, int]) -> figure:
             level="overlay", visible=False, name="correlation_ring",
         )
     )  # fmt: skip
-    plot.x_range.renderers = plot.y_range.renderers = [points]
     plot.title.text_font_size = "12px"
     return plot
 
@@ -312,6 +313,10 @@ def fill_correlation(plot: figure, found: xr.Dataset) -> None:
     """Bring pairs and words to a figure that `correlation_plot` has made."""
     x, y = (np.asarray(found[name].values, dtype=float) for name in ("one", "other"))
     plot.select_one({"name": "correlation_pairs"}).data_source.data = {"x": x, "y": y}
+    known = np.isfinite(x) & np.isfinite(y)
+    for range_, values in ((plot.x_range, x[known]), (plot.y_range, y[known])):
+        room = 0.05 * float(np.ptp(values)) or 0.5
+        range_.update(start=float(values.min()) - room, end=float(values.max()) + room)
     plot.xaxis.axis_label, plot.yaxis.axis_label = (pair_label(found[name]) for name in ("one", "other"))
     plot.title.text = correlation_words(found)
 
