@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -208,10 +209,8 @@ def _other(table: Table, i: int, base: str, written: str) -> Column:
     attrs = {"column": table.names[i]}
     if not table.is_number(i):
         if _dates.is_clock(table.first(i)):
-            try:
+            with suppress(ReadError):  # a later word is none: the column stays text
                 return Column(_dates.seconds_of_clock(table, i), "s", base, attrs)
-            except ReadError:
-                pass
         return Column(texts(table, i), "1", base, attrs)
     unit = _cycler.known_unit(written)
     if unit:
