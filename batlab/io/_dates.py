@@ -91,12 +91,13 @@ def order_of(words: list[str], span: float, name: str, given: str | None) -> str
 def moment(word: str, name: str, order: str) -> float:
     """Return one date as seconds since 1970 of its own clock."""
     found = _STAMP.match(word)
+    told = f"{name}: {word[:40]!r} is no date with time"
+    if not found:
+        raise ReadError(told)
     try:
-        if found:
-            return _seconds(found, order)
-    except ValueError:
-        pass
-    raise ReadError(f"{name}: {word[:40]!r} is no date with time")
+        return _seconds(found, order)
+    except ValueError as error:
+        raise ReadError(told) from error
 
 
 def _seconds(found: re.Match[str], order: str) -> float:
