@@ -78,7 +78,7 @@ def run(tmp_path, program, *arguments):
     script = tmp_path / "program.py"
     script.write_text(PRELUDE + program)
     command = [sys.executable, "-W", "ignore", str(script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=dict(os.environ))
     assert done.stdout.strip() == "same bits", done.stderr[-2000:]
 
 
