@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as w
@@ -28,6 +26,7 @@ from batlab.dashboards.comparison_controls import (
 from batlab.dashboards.comparison_data import ComparisonData
 from batlab.dashboards.comparison_screen import SLOTS, ComparisonScreen
 from batlab.dashboards.comparison_script import comparison_script
+from batlab.dashboards.events import Dashboard
 from batlab.dashboards.marking import person
 from batlab.dashboards.script import names_in_use
 from batlab.dashboards.view import FigureView
@@ -39,7 +38,7 @@ VIEW = {"axis", "stretch", "x_range"}
 SURE = 2.0  # σ from an estimate: a lag further away is told so
 
 
-class TechniqueComparison:
+class TechniqueComparison(Dashboard):
     """Two to six techniques of one experiment stacked on time, capacity, lithium or temperature.
 
     One cursor goes through all of them: slider, arrow keys (click into a panel first), click. Zooming one panel zooms
@@ -89,11 +88,10 @@ class TechniqueComparison:
         *,
         lithium: Lithium | None = None,
     ) -> None:
+        super().__init__()
         data = ComparisonData.of(tree, lithium)
         self.store = Store(store) if isinstance(store, (str, os.PathLike)) else store
         self._given: dict[str, Any] = {"tree": tree, "store": self.store}
-        self._dirty: set[str] = set()
-        self._depth = 0
         self.state = data.first_state()
         self.screen = ComparisonScreen(data, self.state)
         self.controls = ComparisonControls(self._change, lambda by: self.state.step(by), self._estimate_and_tell)
@@ -177,27 +175,6 @@ class TechniqueComparison:
         for name, value in fresh.trait_values().items():
             self.state.set_trait(name, value)
         self._fill(data)
-
-    @contextmanager
-    def _event(self) -> Iterator[None]:
-        """Gather the changes of one event into one refresh."""
-        self._depth += 1
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            if not self._depth:
-                self._refresh()
-
-    def _change(self, **traits: Any) -> None:
-        with self._event():
-            for name, value in traits.items():
-                setattr(self.state, name, value)
-
-    def _note(self, change: Any) -> None:
-        self._dirty.add(change["name"])
-        if not self._depth:
-            self._refresh()
 
     def _refresh(self) -> None:
         dirty, self._dirty = self._dirty, set()
@@ -431,12 +408,6 @@ class TechniqueComparison:
         region = self.data.region(name, self.state, self.stretch, (box["x0"], box["x1"]), (box["y0"], box["y1"]))
         if region is not None:
             self._change(region=region)
-
-    def show(self) -> None:
-        """Display the dashboard. A cell that runs again closes the dashboard that it had shown before."""
-        page.display(self)
-        for view in self.views:
-            view.expect_paint()
 
     def code(self) -> str:
         """Return the lines of Python that reproduce what is on the screen."""

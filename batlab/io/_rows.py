@@ -89,6 +89,20 @@ def open_source(path: Path, encoding: str | None = None) -> Source:
     return Source(path, chosen, text.split("\n"), None, size)
 
 
+def header_line(source: Source, is_header: Callable[[str], Any], told: str) -> int:
+    """Return the number of the first line, from 1, that names the columns.
+
+    Raises
+    ------
+    ReadError
+        None does; `told` names some that were looked for.
+    """
+    found = next((n for n, line in enumerate(source.head, 1) if is_header(line)), None)
+    if found is None:
+        raise ReadError(f"{source.name}: no line names the columns {told}; the file may be truncated")
+    return found
+
+
 def rows_below(
     source: Source,
     header: int,

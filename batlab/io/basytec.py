@@ -8,7 +8,6 @@ from typing import Any
 
 import xarray as xr
 
-from batlab.errors import ReadError
 from batlab.io import _cycler, _layout, _rows
 from batlab.io._layout import Layout
 from batlab.io._table import find_separator
@@ -79,9 +78,7 @@ def read(paths: list[Path], **hints: Any) -> xr.Dataset:
 
 def _read_one(path: Path, hints: dict[str, Any]) -> xr.Dataset:
     source = _rows.open_source(path, hints.get("encoding"))
-    header = next((n for n, line in enumerate(source.head, 1) if _HEADER.match(line)), None)
-    if header is None:
-        raise ReadError(f"{path.name}: no line names the columns (~Time[s], U[V] …); the file may be truncated")
+    header = _rows.header_line(source, _HEADER.match, "(~Time[s], U[V] …)")
     above = dict(line.lstrip("~").partition(": ")[::2] for line in source.head[: header - 1])
     separator = find_separator(source.head[header - 1])
     result = _layout.read(source, header, separator, _LAYOUT, hints, started=above.get("Start of Test", "").strip())

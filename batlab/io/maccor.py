@@ -129,9 +129,7 @@ def read(paths: list[Path], **hints: Any) -> xr.Dataset:
 
 def _read_one(path: Path, hints: dict[str, Any]) -> xr.Dataset:
     source = _rows.open_source(path, hints.get("encoding"))
-    header = next((n for n, line in enumerate(source.head, 1) if _HEADER.match(line)), None)
-    if header is None:
-        raise ReadError(f"{path.name}: no line names the columns (Rec#, Amps, Volts …); the file may be truncated")
+    header = _rows.header_line(source, _HEADER.match, "(Rec#, Amps, Volts …)")
     above = "\n".join(source.head[: header - 1]) + "\n"
     started = _STARTED.search(above)
     separator = find_separator(source.head[header - 1])

@@ -8,7 +8,6 @@ from typing import Any
 
 import xarray as xr
 
-from batlab.errors import ReadError
 from batlab.io import _cycler, _layout, _rows
 from batlab.io._layout import Layout
 from batlab.io._text import peek
@@ -75,9 +74,7 @@ def read(paths: list[Path], **hints: Any) -> xr.Dataset:
 
 def _read_one(path: Path, hints: dict[str, Any]) -> xr.Dataset:
     source = _rows.open_source(path, hints.get("encoding"))
-    header = next((n for n, line in enumerate(source.head, 1) if _HEADER.match(line)), None)
-    if header is None:
-        raise ReadError(f"{path.name}: no line names the columns (Test,Cell,Rack …); the file may be truncated")
+    header = _rows.header_line(source, _HEADER.match, "(Test,Cell,Rack …)")
     result = _layout.read(source, header, ",", _LAYOUT, hints)
     above = [line.partition(",") for line in source.head[: header - 1]]
     facts = {key: value.strip() for key, label in _FACTS.items() for name, _, value in above if name == label}
