@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 import time
 import warnings
@@ -23,6 +24,8 @@ WAITS = (0.05, 1.0)  # s between two looks at the files: the first after a frame
 GROWTH = 1.5
 HINTS = ("path", "mask_bits", "allow_links", "wavelength")
 TICK = 0.05  # s between two looks of an event loop at what has come
+# What a network file system may answer to a look, and no longer a moment after.
+PASSING = {errno.EINTR, errno.EAGAIN, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
 
 
 def follow(
@@ -189,8 +192,8 @@ class Follower:
         return self
 
     def __next__(self) -> xr.Dataset:
-        self.start()
         try:
+            self.start()
             new = self._job.take(wait=True)
         except KeyboardInterrupt:
             self.stop()
@@ -284,7 +287,7 @@ class _Job:
         wait, since = WAITS[0], time.monotonic()
         at_end = False
         while not self._stopped.is_set():
-            frames = self.series.next(self._most(), at_end=at_end)
+            frames = self._look(at_end)
             if frames is not None:
                 if not self._put(self.integrator(frames)):
                     break
@@ -302,8 +305,16 @@ class _Job:
                 wait = min(GROWTH * wait, WAITS[1])
         return "stopped"
 
-    def _most(self) -> int:
-        return GROUP if self.n_frames is None else min(GROUP, self.n_frames - self.n_followed)
+    def _look(self, at_end: bool) -> xr.Dataset | None:
+        """Return the next whole frames; None where there are none yet, or the file system stumbles."""
+        most = GROUP if self.n_frames is None else min(GROUP, self.n_frames - self.n_followed)
+        try:
+            return self.series.next(most, at_end=at_end)
+        except OSError as error:
+            if at_end or error.errno not in PASSING:
+                raise
+            self.series.reason = str(error)
+            return None
 
     def _give_up(self) -> str:
         if not self.n_followed:

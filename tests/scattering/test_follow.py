@@ -1,6 +1,7 @@
 """Following files while another process writes them: every whole frame once, in order, with the bits of the end."""
 
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -126,7 +127,7 @@ def test_a_folder_of_images_is_followed(start, plan, kind):
 
 def test_a_writer_killed_leaves_whole_frames_only(start, plan, frames):
     folder, writer = start("swmr", seed=6, pause=0.2)
-    followed = bl.follow(folder / "live.h5", plan, timeout=1.5, settle=0.3)
+    followed = bl.follow(folder / "live.h5", plan, timeout=5, settle=0.3)
     live = [next(followed)]
     writer.kill()
     writer.wait()
@@ -242,7 +243,30 @@ def test_ctrl_c_reaches_the_user_and_ends_the_thread(tmp_path, plan):
     with pytest.raises(KeyboardInterrupt):
         next(followed)
     followed._thread.join(5)
-    assert followed.ended == "stopped"
+    assert followed.ended == "stopped", repr(followed._job.error)
+
+
+def test_a_file_system_that_stumbles_is_asked_again(tmp_path, plan, frames, monkeypatch):
+    path = write(tmp_path / "all.h5", frames)
+    asked, exists = [], Path.exists
+
+    def stumbling(self, **words):
+        asked.append(self)
+        if len(asked) % 2:
+            raise OSError([errno.EINTR, errno.ESTALE, errno.EIO][len(asked) // 2 % 3], "passing", str(self))
+        return exists(self, **words)
+
+    monkeypatch.setattr(Path, "exists", stumbling)
+    with bl.follow(path, plan, settle=0, n_frames=N) as followed:
+        assert joined(list(followed)).frame.values.tolist() == list(range(N))
+    assert len(asked) > 1
+
+    def forbidden(self, **_words):
+        raise PermissionError(errno.EACCES, "no entry", str(self))
+
+    monkeypatch.setattr(Path, "exists", forbidden)
+    with pytest.raises(PermissionError, match="no entry"):
+        next(bl.follow(path, plan, settle=0, timeout=5))
 
 
 def test_a_follower_that_nobody_holds_ends_its_thread(tmp_path, plan, frames):
