@@ -126,7 +126,7 @@ def test_a_folder_of_images_is_followed(start, plan, kind):
 
 
 def test_a_writer_killed_leaves_whole_frames_only(start, plan, frames):
-    folder, writer = start("swmr", seed=6, pause=0.2)
+    folder, writer = start("swmr", seed=6, pause=2.0)
     followed = bl.follow(folder / "live.h5", plan, timeout=5, settle=0.3)
     live = [next(followed)]
     writer.kill()
