@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from batlab.io.hdf5_files import LOCK, StoredArray, blaming, opened
 
 MOST_OPEN = 8  # files that one process keeps open
 MOST_FRAMES_A_CHUNK = 8  # of a larger chunk most would be unpacked for nothing
-RawChunk = tuple[int, int, bytes, bool]
+RawChunk = tuple[int, int, bytes | memoryview, bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +101,12 @@ class ChunkSource:
             numbers.append(np.array(places, np.int32)[source.array_of])
         return cls(tuple(arrays), np.concatenate(numbers), np.concatenate([source.row for source in sources]))
 
-    def raw(self, i: int) -> list[RawChunk]:
+    def raw(self, i: int, buffer: bytearray | None = None) -> list[RawChunk]:
         """Return the chunks of frame `i` in image order, as they are stored.
 
         Each is (first pixel, number of pixels, bytes, is_raw): pixels of the frame counted along its rows; the bytes
         hold as many numbers as a chunk has, if fewer belong to the frame; with `is_raw` the bytes are not filtered.
-        For `kind` ``"bitshuffle-lz4"`` alone.
+        For `kind` ``"bitshuffle-lz4"`` alone. A chunk that fits into `buffer` is read into it.
 
         Raises
         ------
@@ -116,11 +117,29 @@ class ChunkSource:
         rows = self.chunk[1]
         found = []
         for corner in self._corners(i):
-            mask, content = self._stored(i, corner)
+            mask, content = self._stored(i, corner, buffer)
             if mask and len(content) != self.chunk_pixels * self.dtype.itemsize:
                 raise self._damaged(i, corner, f"it holds {len(content)} bytes and is not packed")
             found.append((corner[-2] * nx, min(rows, ny - corner[-2]) * nx, content, bool(mask)))
         return found
+
+    def whole(self, frames: range) -> list[bytes | memoryview] | None:
+        """Return frames that are one filtered chunk each, as stored; None where one is not.
+
+        While files are kept open they lie in memory that this thread uses again at the next call: the system empties
+        new memory first, which takes as long as copying the chunk.
+        """
+        buffers = _KEPT.buffers.setdefault(threading.get_ident(), []) if _KEPT.n_keepers else []
+        buffers += [bytearray() for _ in range(len(frames) - len(buffers))]
+        contents = []
+        for place, i in enumerate(frames):
+            found = self.raw(i, buffers[place])
+            if len(found) != 1 or found[0][3]:
+                return None
+            contents.append(found[0][2])
+            if len(contents[-1]) > len(buffers[place]):
+                buffers[place] = bytearray(len(contents[-1]) * 17 // 16)  # the next may be a little larger
+        return contents
 
     def decode(self, frames: Sequence[int] | slice, out: np.ndarray) -> None:
         """Unpack frames into `out` (frame, y, x), which is C-contiguous and of the source's `dtype`.
@@ -172,11 +191,14 @@ class ChunkSource:
         first = [] if array.ndim == 2 else [[row // depth * depth]]
         return list(product(*first, range(0, ny, height), range(0, nx, width)))
 
-    def _stored(self, i: int, corner: tuple[int, ...]) -> tuple[int, bytes]:
-        """Return filter mask and bytes of one chunk."""
+    def _stored(
+        self, i: int, corner: tuple[int, ...], buffer: bytearray | None = None
+    ) -> tuple[int, bytes | memoryview]:
+        """Return filter mask and bytes of one chunk, in `buffer` where they fit into it."""
         array = self._array(i)
         with LOCK, blaming(array.path, f"{self._told(i)} cannot be read"), _KEPT.opened(array) as stored:
-            mask, content = stored.id.read_direct_chunk(corner)
+            fits = buffer and stored.id.get_chunk_info_by_coord(corner).size <= len(buffer)
+            mask, content = stored.id.read_direct_chunk(corner, out=buffer if fits else None)
         return int(mask), content
 
     def _unpack(self, i: int, corner: tuple[int, ...], out: np.ndarray) -> None:
@@ -201,6 +223,7 @@ class _KeptFiles:
 
     def __init__(self) -> None:
         self.files: OrderedDict[tuple[str, str], tuple[h5py.File, h5py.Dataset]] = OrderedDict()
+        self.buffers: dict[int, list[bytearray]] = {}  # of each thread, for chunks
         self.n_keepers = 0
         self.process = os.getpid()
 
@@ -232,6 +255,7 @@ class _KeptFiles:
     def close(self) -> None:
         while self.files:
             self.files.popitem()[1][0].close()
+        self.buffers.clear()
 
 
 _KEPT = _KeptFiles()

@@ -75,7 +75,7 @@ def can_take_chunks(error_model: str | None, clip: Any, variance: Any) -> bool:
 
 def sum_chunks(
     plan: Plan,
-    chunks: list[bytes],
+    chunks: list[bytes | memoryview],
     dtype: np.dtype,
     *,
     mask: np.ndarray | None,

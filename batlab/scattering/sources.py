@@ -85,12 +85,12 @@ class Chunked:
         for part in _steps(rows.stop - rows.start, most):
             yield slice(rows.start + part.start, rows.start + part.stop)
 
-    def chunks(self, rows: slice) -> list[bytes] | None:
-        """Return the frames as they are stored, one bitshuffle-LZ4 chunk each; None where they are stored otherwise."""
-        if not self._is_fused:
-            return None
-        found = [self.source.raw(i) for i in range(rows.start, rows.stop)]
-        return None if any(len(one) != 1 or one[0][3] for one in found) else [one[0][2] for one in found]
+    def chunks(self, rows: slice) -> list[bytes | memoryview] | None:
+        """Return the frames as they are stored, one bitshuffle-LZ4 chunk each; None where they are stored otherwise.
+
+        The next call in this thread may use their memory again.
+        """
+        return self.source.whole(range(rows.start, rows.stop)) if self._is_fused else None
 
     @cached_property
     def _is_fused(self) -> bool:
