@@ -133,7 +133,7 @@ def run_cluster(folder: str, n_frames: int, n_workers: int, size: int) -> dict[s
     series.TASK = size
     frames, plan = opened(Path(folder), n_frames), integrator()
     options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.ERROR}
-    with LocalCluster(n_workers=n_workers, **options) as cluster, Client(cluster):
+    with LocalCluster(n_workers=n_workers, **options) as cluster, Client(cluster, direct_to_workers=True):
         plan(frames.isel(frame=slice(2 * n_workers)))
         return {"seconds": min(best_of(lambda number: plan(frames), n_frames))[0]}
 

@@ -1,5 +1,8 @@
 import os
+import threading
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from batlab import threads
@@ -35,3 +38,22 @@ def test_container_quota(tmp_path, files, expected):
 def test_nonsense_is_refused(wish):
     with pytest.raises(ValueError, match="at least 1"):
         threads.effective(wish)
+
+
+@pytest.mark.skipif(threads._trim() is None, reason="the C library is not glibc")
+def test_memory_that_a_thread_has_freed_is_given_back():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    kept = []
+
+    def hold_much():
+        blocks = [np.ones(8000) for _ in range(1600)]  # 100 MB in pieces below the size that is mapped by itself
+        kept.append(blocks[-1])  # the last one holds the heap open
+
+    thread = threading.Thread(target=hold_much)
+    thread.start()
+    thread.join()
+    before = resident()
+    threads.return_memory()
+    assert before - resident() > 30e6

@@ -209,8 +209,13 @@ def _run_here(series: Series, todo: list[slice], on_error: str, deliver: Callabl
             for rows in todo:
                 deliver(one(rows))
         return
+
+    def deliver_and_tidy(outcome: Outcome) -> None:
+        deliver(outcome)
+        threads.return_memory()
+
     with kept_open(), ThreadPoolExecutor(n_workers, "batlab") as pool:
-        _drain((partial(pool.submit, one, rows) for rows in todo), 2 * n_workers, deliver, stop)
+        _drain((partial(pool.submit, one, rows) for rows in todo), 2 * n_workers, deliver_and_tidy, stop)
 
 
 def _drain(

@@ -59,7 +59,12 @@ class Work:
         return self._told(parts)
 
     def of_chunks(
-        self, chunks: list[bytes | memoryview], dtype: np.dtype, mask: np.ndarray | None, monitor: np.ndarray | None, n_threads: int
+        self,
+        chunks: list[bytes | memoryview],
+        dtype: np.dtype,
+        mask: np.ndarray | None,
+        monitor: np.ndarray | None,
+        n_threads: int,
     ) -> dict[str, np.ndarray] | None:
         """Return the same of frames as they are stored; None where they must be unpacked first."""
         parts = sum_chunks(
