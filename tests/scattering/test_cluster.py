@@ -200,7 +200,7 @@ def test_ten_workers_killed_at_random(run):
 def test_the_whole_process_killed_goes_on(stacks, run, client):
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(run)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    log, end = run / "patterns.zarr" / FOLDER / "finished", time.monotonic() + 60
+    log, end = run / "patterns.zarr" / FOLDER / "finished", time.monotonic() + 240
     while not (log.exists() and len(log.read_text().splitlines()) >= 2):
         assert time.monotonic() < end
         assert process.poll() is None, process.stderr.read()
