@@ -17,6 +17,8 @@ _HOMES: dict[str, str] = {
     "Mark": "_mark",
     "Store": "store",
     "StoreError": "_open",
+    "RELATIONS": "_link",
+    "Link": "_link",
     "Evidence": "evidence",
     "Knowledge": "_knowledge",
     "knowledge": "_knowledge",
