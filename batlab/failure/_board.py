@@ -117,6 +117,7 @@ class Board(Database):
         signed, moment = self._signed(author), now()
 
         def work(connection: Any) -> Link:
+            self._hold(connection, link_id)
             versions = _rows.select(connection, Link, id=link_id)
             if not versions:
                 raise ValueError(f"{self!r} has no link {link_id!r}")
@@ -154,6 +155,7 @@ class Board(Database):
         def work(connection: Any) -> dict[str, list[str]]:
             from batlab.failure import _rows
 
+            self._hold(connection, known)
             kept = _rows.versions(connection, "experiment", known)
             before = [one for version in kept for one in version["body"]["datasets"]]
             body = {"datasets": list(dict.fromkeys([*before, *given]))}
@@ -187,6 +189,7 @@ class Board(Database):
         signed = {"author": self._signed(author), "created": now().isoformat(), "person": hub_user()}
 
         def work(connection: Any) -> Worksheet:
+            self._hold(connection, sheet.id)
             kept = _rows.versions(connection, "worksheet", sheet.id)
             if kept:
                 body, last = sheet.as_dict(), kept[-1]

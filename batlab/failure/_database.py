@@ -65,6 +65,14 @@ class Database:
             f"; {advice or 'make one of your own'}"
         )
 
+    def _hold(self, connection: Any, known: str) -> None:
+        """Let one writer at a time count the versions of `known`; SQLite has one writer at a time anyway."""
+        import sqlalchemy as sa
+
+        if connection.dialect.name == "postgresql":
+            number = sa.func.hashtextextended(known, 0)
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
+
     def _next(self, connection: Any, made: Any, author: str, moment: datetime, changes: dict[str, Any]) -> Any:
         """Add a version of the mark or link `made`, never dated before the last one."""
         from batlab.failure import _rows

@@ -73,15 +73,18 @@ def open_url(url: str) -> Any:
     if address.get_backend_name() == "sqlite":
         raise StoreError(f"an SQLite store is one file, given as a path or as sqlite:///path, got {address}")
     shown = address.render_as_string(hide_password=True)
+    engine = None
     try:
         engine = _tables.connect(address)
         _migrate.bring_up_to_date(engine)
+        return engine
     except ModuleNotFoundError as error:
         hint = "; install batlab's extra for it: pip install 'batlab[postgres]'" * (error.name == "psycopg")
         raise StoreError(f"{shown} cannot be opened: {error}{hint}") from error
     except (SQLAlchemyError, ImportError, ValueError) as error:
+        if engine is not None:
+            engine.dispose()
         raise StoreError(f"{shown} cannot be opened: {error}") from error
-    return engine
 
 
 def _is_sqlite(path: Path) -> bool:

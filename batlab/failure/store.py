@@ -269,6 +269,7 @@ class Store(Board):
         signed, moment = self._signed(author), now()
 
         def work(connection: Any) -> Mark:
+            self._hold(connection, mark_id)
             versions = _rows().select(connection, Mark, id=mark_id)
             if not versions:
                 raise ValueError(f"{self!r} has no mark {mark_id!r}")
