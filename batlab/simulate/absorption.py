@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from batlab.simulate.ageing import Condition
-from batlab.simulate.cell_life import split_positive
+from batlab.simulate.cell_steps import split_positive
 from batlab.simulate.diffraction import ISOLATED
 
 ENERGY = np.round(

@@ -78,7 +78,7 @@ MECHANISMS: dict[str, Mechanism] = {
         "Ryu et al. 2018, doi:10.1021/acs.chemmater.7b05269",
     ),
     "fatigued_phase": Mechanism(
-        # The paper's share grew to a large part of the material; its threshold is `cell_life.FATIGUED_AT`.
+        # The paper's share grew to a large part of the material; its threshold is `cell_steps.FATIGUED_AT`.
         Condition(fatigued=0.45, resistance=0.15),
         1.0,
         "Xu et al. 2021, doi:10.1038/s41563-020-0767-8",
@@ -110,7 +110,7 @@ MECHANISMS: dict[str, Mechanism] = {
 }
 
 # What a good cell does in the same time: a thickening interphase and little else.
-HEALTHY = Condition(side=0.020, isolated=0.004, negative=0.003, resistance=0.05, strain=5e-5)
+HEALTHY = Condition(side=0.010, isolated=0.003, negative=0.002, resistance=0.03, strain=3e-5)
 HEALTHY_SPREAD = 0.25  # relative, from cell to cell
 HEALTHY_POWER = 0.5
 

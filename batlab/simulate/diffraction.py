@@ -11,7 +11,7 @@ import numpy as np
 from batlab.constants import HC
 from batlab.simulate.ageing import Condition
 from batlab.simulate.cell import CAPACITY, GRAPHITE_PER_NMC
-from batlab.simulate.cell_life import parts_of_graphite, split_positive
+from batlab.simulate.cell_steps import parts_of_graphite, split_positive
 from batlab.simulate.exposure import _background
 from batlab.simulate.powder import Reflections, pattern, reflections
 from batlab.simulate.structures import DILUTE_C, DILUTE_LIMIT, STRUCTURES, Site, Structure, nmc_cell
@@ -20,8 +20,8 @@ WAVELENGTH = HC / 60_000  # angstrom: 60 keV
 Q = np.round(np.arange(1.20, 4.80, 0.0025), 4)  # 1/angstrom
 FWHM = 0.009  # 1/angstrom, of the instrument
 # Counts at the top of the strongest line of each electrode and foil, fresh and full.
-STRONGEST = {"NMC811": 12_000.0, "graphite": 5_000.0, "Al": 4_000.0, "Cu": 6_000.0}
-BACKGROUND = 15.0  # times that of one pixel of the virtual beamline
+STRONGEST = {"NMC811": 40_000.0, "graphite": 16_000.0, "Al": 12_000.0, "Cu": 20_000.0}
+BACKGROUND = 50.0  # times that of one pixel of the virtual beamline
 REACH = 25.0  # widths: a line ends at 1e-4 of its height
 GRAIN = 50.0  # angstrom: how thick a shell of rock salt gets (10.1038/ncomms4529), hence broad lines
 VOLUME_PER_METAL = {"NMC811": 33.8, "rock_salt": 18.2}  # angstrom^3 a transition metal
@@ -99,7 +99,8 @@ def expected(at: Seen, told: Condition, *, stretch: float) -> np.ndarray:
     scale = _scale("NMC811")
     for part, lithium, (a, c), strain in positive:
         crystal = STRUCTURES["NMC811"].with_cell(a, c)
-        total += part * scale * _pattern(crystal, angles, _layered_lines(nickel, lithium), strain)
+        grown = crystal.volume / STRUCTURES["NMC811"].volume
+        total += part * scale * grown * _pattern(crystal, angles, _layered_lines(nickel, lithium), strain)
     carbon = (STRUCTURES["graphite"].with_cell(STRUCTURES["graphite"].a, at.graphite_c), STRUCTURES["LiC12"],
               STRUCTURES["LiC6"])  # fmt: skip
     for share, crystal in zip(at.share, carbon, strict=True):

@@ -13,8 +13,9 @@ import xarray as xr
 
 from batlab.errors import choose
 from batlab.schema import quantity, record
-from batlab.simulate import absorption, ageing, cell_life, diffraction
+from batlab.simulate import absorption, ageing, cell_life, cell_steps, diffraction
 from batlab.simulate.ageing import Condition
+from batlab.simulate.cell import GRAPHITE_VOLTAGE, NMC_VOLTAGE
 from batlab.simulate.cell_life import Life
 from batlab.simulate.structures import write_cif
 
@@ -140,7 +141,7 @@ def virtual_potentials() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]
     >>> lithiation[0], potential[0]
     (0.0, 0.8)
     """
-    return {"positive": cell_life.NMC_VOLTAGE, "negative": cell_life.GRAPHITE_VOLTAGE}
+    return {"positive": NMC_VOLTAGE, "negative": GRAPHITE_VOLTAGE}
 
 
 def _checked(n_cycles: Any, techniques: Sequence[str], noise: Any) -> list[str]:
@@ -164,14 +165,8 @@ def _life(severities: Mapping[str, float], generator: np.random.Generator, n_cyc
 
 def _at(life: Life, delay: float) -> list[tuple[float, float, Condition, float]]:
     """Return at each look, `delay` s after it: lithium per unit in both electrodes, the condition, dead metal in Ah."""
-    whole = life.checks[0]["state"].positive + life.checks[0]["state"].negative
-    found = []
-    for look in life.looks:
-        seconds, positive, negative = look["trace"]
-        state, told = look["state"], look["condition"]
-        y, x = (float(np.interp(look["seconds"] + delay, seconds, one)) for one in (positive, negative))
-        found.append((y / state.size_positive, x / state.size_negative, told, told.metal * whole))
-    return found
+    whole = life.fresh.inventory
+    return [(*look.lithium(delay), look.condition, look.condition.metal * whole) for look in life.looks]
 
 
 def _xrd(life: Life, generator: np.random.Generator, noise: float) -> xr.Dataset:
@@ -220,17 +215,17 @@ def _xas(life: Life, generator: np.random.Generator, noise: float) -> xr.Dataset
 
 
 def _sessions(life: Life) -> np.ndarray:
-    return np.unique([look["cycle"] for look in life.looks], return_inverse=True)[1]
+    return np.unique([look.cycle for look in life.looks], return_inverse=True)[1]
 
 
 def _frame_coordinates(life: Life, technique: str) -> dict[str, xr.Variable]:
     """Return what the cell's record says at the middle of each exposure."""
     exposure = EXPOSURES[technique]
-    begins = np.array([look["seconds"] for look in life.looks]) + (LAG if technique == "xas" else 0.0)
-    seconds, voltage, _, charge, cycle, _ = life.columns()
+    begins = np.array([look.seconds for look in life.looks]) + (LAG if technique == "xas" else 0.0)
+    seconds, voltage, _, charge, cycle, _ = life.record
     middle = begins + exposure / 2
     charge_there = np.interp(middle, seconds, charge)
-    cycles = np.array([look["cycle"] for look in life.looks])
+    cycles = np.array([look.cycle for look in life.looks])
     tops = np.array([charge[cycle == one].max() for one in cycles])
     time = START + np.round(begins * 1e9).astype("timedelta64[ns]")
     return {
@@ -245,7 +240,7 @@ def _frame_coordinates(life: Life, technique: str) -> dict[str, xr.Variable]:
 
 
 def _echem(life: Life, generator: np.random.Generator, noise: float) -> xr.Dataset:
-    seconds, voltage, current, charge, cycle, step = life.columns()
+    seconds, voltage, current, charge, cycle, step = life.record
     n = len(seconds)
     resting = current == 0
     voltage = voltage + noise * READING["voltage"] * generator.normal(size=n)
@@ -279,13 +274,12 @@ def _signed(node: xr.Dataset, name: str, told: Mapping[str, Any]) -> xr.Dataset:
 def _truth(life: Life) -> xr.Dataset:
     return xr.Dataset({**_truth_of_cycles(life), **_truth_of_frames(life)}, {
         "frame": quantity("frame", np.arange(len(life.looks)), "1", "frame"),
-        "cycle": quantity("cycle", np.array([one["cycle"] for one in life.cycles]), "1", "number of the cycle"),
+        "cycle": quantity("cycle", np.array([one.cycle for one in life.cycles]), "1", "number of the cycle"),
     })  # fmt: skip
 
 
 def _truth_of_cycles(life: Life) -> dict[str, xr.Variable]:
-    first = life.checks[0]["state"]
-    whole = first.positive + first.negative
+    fresh = life.fresh
     columns: dict[str, tuple[list[float], str, str]] = {
         "lam_positive": ([], "1", "loss of active material, positive electrode"),
         "lam_negative": ([], "1", "loss of active material, negative electrode"),
@@ -299,14 +293,13 @@ def _truth_of_cycles(life: Life) -> dict[str, xr.Variable]:
         "fatigued": ([], "1", "part of the working positive material that is fatigued"),
         "mixing": ([], "1", "nickel on sites of lithium"),
     }
-    fresh = cell_life.OHMIC + cell_life.SLOW
+    resistance = cell_steps.OHMIC + cell_steps.SLOW
     for one in life.cycles:
-        state, told = one["state"], one["condition"]
-        inventory = state.positive + state.negative
+        state, told = one.state, one.condition
         values = (
-            1 - state.size_positive / first.size_positive, 1 - state.size_negative / first.size_negative,
-            1 - inventory / whole, state.size_positive, state.size_negative, inventory, state.side,
-            state.trapped_positive + state.trapped_negative, fresh * (1 + told.resistance), told.fatigued, told.mixing,
+            1 - state.size_positive / fresh.size_positive, 1 - state.size_negative / fresh.size_negative,
+            1 - state.inventory / fresh.inventory, state.size_positive, state.size_negative, state.inventory,
+            state.side, state.trapped, resistance * (1 + told.resistance), told.fatigued, told.mixing,
         )  # fmt: skip
         for (column, _, _), value in zip(columns.values(), values, strict=True):
             column.append(value)
