@@ -19,11 +19,18 @@ _HOMES: dict[str, str] = {
     "StoreError": "_open",
     "RELATIONS": "_link",
     "Link": "_link",
+    "Worksheet": "worksheets",
+    "worksheet": "worksheets",
+    "read_worksheet": "_worksheet_files",
+    "read_action_priority": "_worksheet_priority",
+    "ActionPriority": "_worksheet_priority",
     "Evidence": "evidence",
     "Knowledge": "_knowledge",
     "knowledge": "_knowledge",
     "Assessment": "_assess",
     "assess": "_assess",
+    "examine": "_examine",
+    "find": "_find",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605

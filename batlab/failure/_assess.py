@@ -52,8 +52,8 @@ class Candidate:
     name, title, probability, prior
         Of the mechanism; `probability` is posterior, whatever else is at work.
     verdict
-        ``"supported"`` (0.9 or more), ``"unlikely"`` (0.1 or less, and half of what it was before or less), ``"not examined"`` (none of
-        its signs was looked for) or ``"not decidable"`` from these techniques.
+        ``"supported"`` (0.9 or more), ``"unlikely"`` (0.1 or less, and half of what it was before or less), ``"not
+        examined"`` (none of its signs was looked for) or ``"not decidable"`` from these techniques.
     rivals
         Mechanisms that would explain the same: if the one, then hardly the other.
     measure
