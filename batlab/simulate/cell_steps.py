@@ -126,8 +126,7 @@ class Cycler:
         """Run one step at constant `current` [A] up to a voltage, or for a time [s]; `interval` between lines [s]."""
         sign = float(np.sign(current))
         longest = duration if duration is not None else 1.3 * CAPACITY / abs(current) * 3600
-        seconds = np.append(np.arange(interval, longest, interval), longest)
-        seconds = np.concatenate([FIRST_LINES[seconds[0] > FIRST_LINES], seconds])
+        seconds = _moments(interval, longest)
         columns = self._columns(seconds, current)
         if until is not None:
             columns = _stopped(columns, sign * until, sign)
@@ -146,7 +145,7 @@ class Cycler:
         if last < 2:
             return
         hours = np.concatenate([[0.0], np.cumsum(2 * np.diff(flow[:last]) / (current[1:last] + current[: last - 1]))])
-        seconds = np.append(np.arange(interval, 3600 * hours[-1], interval), 3600 * hours[-1])
+        seconds = _moments(interval, 3600 * hours[-1])
         at = np.interp(seconds, 3600 * hours, np.arange(last))
         amperes, flow, *rest = (
             np.interp(at, np.arange(len(current)), one) for one in (current, flow, positive, negative, plated)
@@ -208,6 +207,13 @@ class Cycler:
             side=self.state.side + self.astray * max(0.0, float(flow[-1])),
         )  # fmt: skip
         return trace
+
+
+def _moments(interval: float, longest: float) -> np.ndarray:
+    """Return when lines are written: soon after the step begins, then every `interval`, and at its end [s]."""
+    return np.unique(
+        np.concatenate([FIRST_LINES[longest > FIRST_LINES], np.arange(interval, longest, interval), [longest]])
+    )
 
 
 def _stopped(columns: tuple[np.ndarray, ...], level: float, sign: float) -> tuple[np.ndarray, ...]:

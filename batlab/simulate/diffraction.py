@@ -19,17 +19,18 @@ from batlab.simulate.structures import DILUTE_C, DILUTE_LIMIT, STRUCTURES, Site,
 WAVELENGTH = HC / 60_000  # angstrom: 60 keV
 Q = np.round(np.arange(1.20, 4.80, 0.0025), 4)  # 1/angstrom
 FWHM = 0.009  # 1/angstrom, of the instrument
-# Counts at the top of the strongest line of each electrode and foil, fresh and full.
-STRONGEST = {"NMC811": 40_000.0, "graphite": 16_000.0, "Al": 12_000.0, "Cu": 20_000.0}
+# Counts at the top of the strongest line of each electrode and foil, fresh and empty: 20 mg of oxide and 12 mg of
+# graphite a cm2, 15 um of Al and 10 um of Cu, by their structure factors.
+STRONGEST = {"NMC811": 40_000.0, "graphite": 12_000.0, "Al": 7_000.0, "Cu": 46_000.0}
 BACKGROUND = 50.0  # times that of one pixel of the virtual beamline
 REACH = 25.0  # widths: a line ends at 1e-4 of its height
 GRAIN = 50.0  # angstrom: how thick a shell of rock salt gets (10.1038/ncomms4529), hence broad lines
-VOLUME_PER_METAL = {"NMC811": 33.8, "rock_salt": 18.2}  # angstrom^3 a transition metal
+VOLUME_PER_METAL = {"NMC811": 33.8, "NiO": 18.2}  # angstrom^3 a transition metal
 VOLUME_PER_AH = {"Li": 0.485, "graphite": 1.22}  # cm^3: 3861 mAh/g at 0.534 g/cm^3, 372 mAh/g at 2.2 g/cm^3
 ISOLATED = np.linspace(0.2, 0.85, 5)  # lithium in grains that lost contact at any moment of their lives
 
 ROCK_SALT = Structure(
-    "rock_salt",
+    "NiO",
     "F m -3 m",
     "NiO",
     4.1771,
@@ -111,7 +112,7 @@ def expected(at: Seen, told: Condition, *, stretch: float) -> np.ndarray:
         whole = VOLUME_PER_AH["graphite"] * CAPACITY / GRAPHITE_PER_NMC
         total += at.metal * VOLUME_PER_AH["Li"] / whole * _scale("graphite") * _pattern(STRUCTURES["Li"], angles)
     if told.converted:
-        part = told.converted * VOLUME_PER_METAL["rock_salt"] / VOLUME_PER_METAL["NMC811"]
+        part = told.converted * VOLUME_PER_METAL["NiO"] / VOLUME_PER_METAL["NMC811"]
         total += part * scale * _pattern(ROCK_SALT, angles, fwhm=float(np.hypot(FWHM, 2 * np.pi * 0.9 / GRAIN)))
     for name in ("Al", "Cu"):
         total += _scale(name) * _pattern(STRUCTURES[name], angles)
@@ -155,7 +156,7 @@ def _layered_lines(nickel: float, lithium: float) -> Reflections:
 
 @cache
 def _layered_basis() -> tuple[Reflections, np.ndarray]:
-    points = np.array([(0, 0), (0.1, 0), (0, 1), (0.2, 0), (0.1, 1), (0, 0.5)], dtype=float)
+    points = np.array([(0, 0), (0, 0.5), (0, 1), (0.1, 0.5), (0.1, 1), (0.2, 1)], dtype=float)
     found = [reflections(layered(*point), wavelength=WAVELENGTH, q_max=float(Q[-1]) + 0.4) for point in points]
     n, y = points.T
     design = np.stack([np.ones(6), n, y, n**2, n * y, y**2], axis=1)
@@ -163,9 +164,11 @@ def _layered_basis() -> tuple[Reflections, np.ndarray]:
 
 
 def layered(nickel: float, lithium: float) -> Structure:
-    """Return the layered oxide with `nickel` on lithium's sites, as much lithium on nickel's, `lithium` in all."""
-    own = lithium * (1 - nickel)
-    change = {"Li1": own, "Ni1": nickel, "Ni2": 0.8 - nickel, "Li2": lithium * nickel}
+    """Return the layered oxide with `nickel` on lithium's sites, as much lithium on nickel's, `lithium` in all.
+
+    Lithium on nickel's sites stays; the rest moves with charge.
+    """
+    change = {"Li1": lithium - nickel, "Ni1": nickel, "Ni2": 0.8 - nickel, "Li2": nickel}
     sites = tuple(replace(site, occupancy=change.get(site.label, site.occupancy))
                   for site in STRUCTURES["NMC811"].sites)  # fmt: skip
     return replace(STRUCTURES["NMC811"], sites=sites)

@@ -56,7 +56,7 @@ def virtual_cell(
 
     Every cell differs a little by its `seed`, and ages a little without any mechanism: a thickening interphase. The
     measurements have Poisson noise, a sample that does not lie in its old place after each visit to the beamline
-    (aluminium and copper in the pattern tell), a monochromator that reads off by about 0.1 eV (the nickel foil tells),
+    (the lines of the copper foil tell), a monochromator that reads off by about 0.1 eV (the nickel foil tells),
     and a beam that meets more or less of the electrode. Diffraction sees the whole cell; absorption only the positive
     electrode, through a hole in the graphite, so that dissolved nickel is gone from it.
 
@@ -124,7 +124,7 @@ def virtual_structures(folder: str | Path) -> dict[str, Path]:
     --------
     >>> import tempfile
     >>> sorted(virtual_structures(tempfile.mkdtemp()))
-    ['Al', 'Cu', 'Li', 'LiC12', 'LiC6', 'NMC811', 'graphite', 'rock_salt']
+    ['Al', 'Cu', 'Li', 'LiC12', 'LiC6', 'NMC811', 'NiO', 'graphite']
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     return {name: write_cif(one, Path(folder)) for name, one in diffraction.EVERY.items()}
@@ -147,9 +147,11 @@ def virtual_potentials() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]
 def _checked(n_cycles: Any, techniques: Sequence[str], noise: Any) -> list[str]:
     if isinstance(n_cycles, bool) or int(n_cycles) != n_cycles or n_cycles < LEAST_CYCLES:
         raise ValueError(f"n_cycles must be a whole number of at least {LEAST_CYCLES}, got {n_cycles!r}")
-    if not (np.isfinite(noise) and noise >= 0):
+    if isinstance(noise, bool) or not (np.isfinite(noise) and noise >= 0):
         raise ValueError(f"noise must be 0 (none), 1 (usual) or any number above, got {noise!r}")
     chosen = [techniques] if isinstance(techniques, str) else list(techniques)
+    if not chosen:
+        raise ValueError(f"techniques must name at least one of {', '.join(TECHNIQUES)}, got none")
     for one in chosen:
         choose("techniques", one, TECHNIQUES)
     return chosen
