@@ -13,7 +13,9 @@ ENERGY = np.round(
 )  # eV
 FOIL = 8333.0  # eV
 EDGE = 8343.0  # eV, of Ni(III) in the layered oxide
-PER_VALENCE = 1.6  # eV a unit of valence
+# eV a unit of valence: half the step moves by 1.42 eV in the first charge of the operando LiNiO2 cell of ROCK, which
+# takes 0.86 lithium (1.614 mAh of 6.84 mg).
+PER_VALENCE = 1.65
 STEP = 0.9  # of μ, all nickel there
 LIFETIME = 1.5  # eV, half width
 K_PER_EV = 0.262468  # 1/(angstrom^2 eV)

@@ -155,7 +155,8 @@ class Cycler:
 
     def lose(self, told: Condition) -> None:
         """Take on the condition `told`; material lost now keeps the lithium that is in it."""
-        state, changes, trapped = self.state, {}, self.state.trapped
+        state, trapped = self.state, self.state.trapped
+        changes: dict[str, float] = {}
         for name, lost in (("positive", told.positive), ("negative", told.negative)):
             left = self.fresh[name] * (1 - lost)
             held = getattr(state, name) - (state.plated if name == "negative" else 0.0)
