@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from batlab.errors import did_you_mean
@@ -88,6 +87,7 @@ def find(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from batlab.schema import quantity
     >>> frame = np.arange(4)
     >>> edges = xr.Dataset(
@@ -110,8 +110,9 @@ def find(
         if {"onset", "confidence", "what"} <= set(result.data_vars):
             events.append(result)
         elif not matching:
+            held = ", ".join(map(str, result.data_vars)) or "nothing"
             raise ValueError(
-                f"failure.find knows no look at result {number} with {', '.join(map(str, result.data_vars)) or 'nothing'}; "
+                f"failure.find knows no look at result {number} with {held}; "
                 "give it what a technique found (echem.cycles, curves.fit_peaks, xas.edge_energy, …), or measured data "
                 "to failure.examine"
             )

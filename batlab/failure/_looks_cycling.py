@@ -13,7 +13,7 @@ from batlab.failure._looks import Look, relative, weighted
 
 FEWEST = 10  # cycles of one kind below which nothing is said of their course
 ENDS = 0.05  # share of the cycles that stand for the beginning and for the end, at least three
-SAME_VOLTAGE, SAME_CURRENT = 0.03, 0.05  # V; relative: pulses that may be compared
+SAME_VOLTAGE, SAME_CURRENT = 0.1, 0.05  # V; relative: pulses that may be compared
 # Loss -> what it is called, and its doubt for every millivolt of misfit above one: the shape of the curve is then not
 # that of the half cells. How much was chosen on virtual cells whose graphite is unequally charged.
 LOSSES = {"lli": ("echem.inventory_loss", 0.003), "lam_positive": ("echem.positive_loss", 0.006),
@@ -113,24 +113,27 @@ def resistances(table: xr.Dataset) -> Iterator[Look]:
     value, sigma = (table[name].values[:, delay] for name in ("resistance", "resistance_sigma"))
     usable &= np.isfinite(value) & (value > 0)
     labels = np.unique(cycle[usable])
-    rows: list[tuple[float, float]] = []
-    used: list[float] = []
-    for label in labels[::-1][: max(1, len(labels) // 20)]:
+    best: list[tuple[float, float]] = []
+    span = (0.0, 0.0)
+    for label in labels[::-1][: max(3, len(labels) // 20)]:
+        rows = []
         for at in np.flatnonzero(usable & (cycle == label)):
             alike = usable & (cycle < label) & (np.abs(volts - volts[at]) < SAME_VOLTAGE)
             alike &= np.abs(amps - amps[at]) < SAME_CURRENT * np.abs(amps[at])
             if not alike.any():
                 continue
-            early = alike & (cycle == cycle[alike].min())
-            first, d_first = weighted(value[early], sigma[early])
+            oldest = float(cycle[alike].min())
+            first, d_first = weighted(value[alike & (cycle == oldest)], sigma[alike & (cycle == oldest)])
             ratio, spread = relative(*(np.asarray(v) for v in (first, d_first, value[at], sigma[at])))
-            rows.append((float(ratio), float(spread)))
-            used += [float(cycle[alike].min()), float(label)]
-    if rows:
-        effect, spread = weighted(*np.array(rows).T)
-        told = f"discharge out of rest, {table['delay'].values[delay]:g} s after, at equal voltage and current, last to first"
-        yield Look("echem.resistance", "change", effect, spread, told, table, cycles=(min(used), max(used)),
-                   freedom=max(len(rows) - 1, 1))  # fmt: skip
+            rows.append((float(ratio), float(spread), oldest))
+        if len(rows) > len(best):  # of the last cycles the one with most pulses
+            best, span = [row[:2] for row in rows], (min(row[2] for row in rows), float(label))
+    if best:
+        effect, spread = weighted(*np.array(best).T)
+        after = f"{table['delay'].values[delay]:g} s after"
+        told = f"discharge out of rest, {after}, at equal voltage and current, last to first"
+        yield Look("echem.resistance", "change", effect, spread, told, table, cycles=span,
+                   freedom=max(len(best) - 1, 1))  # fmt: skip
 
 
 def losses(table: xr.Dataset) -> Iterator[Look]:

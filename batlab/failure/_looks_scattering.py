@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,7 @@ from batlab.failure._looks import CHARGED, DISCHARGED, Look, Pairs, change, pair
 
 STANDARDS = ("Al", "Cu")  # foils: phases that do not change
 UNDECIDED = 2  # status of a fit from which on it says nothing
+APART = 2.0  # widths that lines must lie apart for their areas to be compared
 
 
 def cells(table: xr.Dataset) -> Iterator[Look]:
@@ -19,8 +21,9 @@ def cells(table: xr.Dataset) -> Iterator[Look]:
     if pairs is None or "c" not in table:
         return
     there = pairs.within(DISCHARGED)
-    yield from _told(table, there, "xrd.cell_discharged", "change", change(
-        table["c"].values, table["c_sigma"].values, there, relative) if len(there.first) else (np.nan, np.nan))  # fmt: skip
+    if len(there.first):
+        found = change(table["c"].values, table["c_sigma"].values, there, relative)
+        yield from _told(table, there, "xrd.cell_discharged", "change", found)
 
 
 def peaks(table: xr.Dataset) -> Iterator[Look]:
@@ -33,7 +36,7 @@ def peaks(table: xr.Dataset) -> Iterator[Look]:
     if not len(there.first):
         return
     status, names = table["status"].values, table["phase"].values.astype(str)
-    ok = ((status[there.first] < UNDECIDED) & (status[there.last] < UNDECIDED)).all(axis=0)
+    ok = ((status[there.first] < UNDECIDED) & (status[there.last] < UNDECIDED)).all(axis=0) & _stands_alone(table)
     ell = np.array([abs(int(str(hkl).split()[-1])) if str(hkl).split() else 0 for hkl in table["hkl"].values])
     layered = ok & (names == phase)
     odd, even = layered & (ell % 2 == 1), layered & (ell % 2 == 0)
@@ -81,20 +84,44 @@ def _is_layered(table: xr.Dataset, phase: str) -> bool:
 
 def _breadth(table: xr.Dataset, pairs: Pairs, chosen: np.ndarray) -> tuple[float, float]:
     width, spread = table["fwhm"].values[:, chosen], table["fwhm_sigma"].values[:, chosen]
-    rows = [weighted(*relative(width[a], spread[a], width[b], spread[b]))
-            for a, b in zip(pairs.first, pairs.last, strict=True)]  # fmt: skip
-    return weighted(*np.array(rows).T)
+    if not chosen.any():
+        return np.nan, np.nan
+    # Lines broaden unequally; how far frames of one state agree tells the doubt.
+    sums = width.mean(axis=1), np.sqrt((spread**2).sum(axis=1)) / chosen.sum()
+    return change(*sums, pairs, relative)
+
+
+def _stands_alone(table: xr.Dataset) -> np.ndarray:
+    """Return which lines have no other within two widths, as far as places are known."""
+    names = ("position", "fwhm")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # lines that are nowhere
+        place, width = (np.nanmedian(table[name].values, axis=0) for name in names)
+    near = np.abs(place[:, None] - place[None]) < APART * width[:, None]
+    np.fill_diagonal(near, False)
+    return ~near.any(axis=1)
 
 
 def _ratio(table: xr.Dataset, pairs: Pairs, above: np.ndarray, below: np.ndarray) -> tuple[float, float]:
-    """Return by how much the summed areas of `above` over those of `below` have changed."""
+    """Return by how much the areas of `above` over those of `below` have changed: weighted medians over the lines."""
     if not above.any() or not below.any():
         return np.nan, np.nan
     area, sigma = table["area"].values, table["area_sigma"].values
-    sums = [(area[:, c].sum(axis=1), np.sqrt((sigma[:, c] ** 2).sum(axis=1))) for c in (above, below)]
-    (over, d_over), (under, d_under) = sums
-    ratio = over / under
-    return change(ratio, ratio * np.hypot(d_over / over, d_under / under), pairs, relative)
+    rows = []
+    for early, late in zip(pairs.first, pairs.last, strict=True):
+        lines = relative(area[early], sigma[early], area[late], sigma[late])
+        (over, d_over), (under, d_under) = (_median(lines[0][chosen], lines[1][chosen]) for chosen in (above, below))
+        ratio = (1 + over) / (1 + under)
+        rows.append((ratio - 1, ratio * np.hypot(d_over / (1 + over), d_under / (1 + under))))
+    return weighted(*np.array(rows).T)
+
+
+def _median(values: np.ndarray, sigma: np.ndarray) -> tuple[float, float]:
+    """Return the weighted median and its σ; one line under which another has moved does not move it."""
+    order = np.argsort(values)
+    weight = 1 / sigma[order] ** 2
+    middle = np.interp(0.5 * weight.sum(), np.cumsum(weight) - weight / 2, values[order])
+    return float(middle), float((1.2533 if len(values) > 2 else 1.0) / np.sqrt(weight.sum()))
 
 
 def _told(table: xr.Dataset, pairs: Pairs, observable: str, kind: str, found: tuple[float, float]) -> Iterator[Look]:

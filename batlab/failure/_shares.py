@@ -47,7 +47,7 @@ def frame_shares(q: np.ndarray, counts: np.ndarray, sigma: np.ndarray) -> dict[s
     main = _layered(q, counts, sigma)
     whole = (np.nan, np.nan)
     if main is not None:
-        place, width, found["stray"], whole = main
+        _, width, found["stray"], whole = main
         metal = _light(q, counts, sigma, (LITHIUM - width, LITHIUM + width), side=0.6 * width)
         if metal is not None and whole[0] > 0:
             found["lithium_metal"] = metal[0] / whole[0], metal[1] / whole[0]
@@ -97,11 +97,11 @@ def _layered(q: np.ndarray, counts: np.ndarray, sigma: np.ndarray) -> tuple | No
     top = int(np.argmax(net))
     if net[top] < 10 * error[top]:
         return None
-    above = np.flatnonzero(net >= net[top] / 2)
-    joined = above[np.abs(above - top) <= len(above)]
     step = float(np.median(np.diff(x)))
-    flanks = [_crossing(x, net, int(joined[end]), way, net[top] / 2) for end, way in ((0, -1), (-1, 1))]
-    place, width = (flanks[0] + flanks[1]) / 2, max(flanks[1] - flanks[0], 2 * step)
+    # From the upper fourth of the line, and its flank at small c: a second line at larger c moves neither much.
+    near = [_crossing(x, net, top, way, 0.75 * net[top]) for way in (-1, 1)]
+    place = (near[0] + near[1]) / 2
+    width = max(2 * (_crossing(x, net, top, 1, net[top] / 2) - place), 2 * step)
     # A line that only broadens is symmetric. Parts of a point count, so that nothing jumps where a limit passes one.
     far = min(FAR * width, place - 6 * np.pi / LARGEST_C) if place > 6 * np.pi / LARGEST_C else FAR * width
     far = max(far, (ASIDE + 1) * width)
@@ -123,8 +123,12 @@ def _between(x: np.ndarray, low: float, high: float, step: float) -> np.ndarray:
     return np.clip((np.minimum(x + step / 2, high) - np.maximum(x - step / 2, low)) / step, 0, 1)
 
 
-def _crossing(x: np.ndarray, net: np.ndarray, at: int, way: int, level: float) -> float:
+def _crossing(x: np.ndarray, net: np.ndarray, top: int, way: int, level: float) -> float:
+    """Return where the curve first falls through `level` on the way from its top."""
+    at = top
+    while 0 <= at + way < len(x) and net[at + way] >= level:
+        at += way
     after = at + way
-    if not 0 <= after < len(x) or net[at] == net[after]:
+    if not 0 <= after < len(x):
         return float(x[at])
     return float(x[at] + (level - net[at]) / (net[after] - net[at]) * (x[after] - x[at]))
