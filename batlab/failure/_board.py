@@ -10,7 +10,7 @@ import xarray as xr
 from batlab.errors import did_you_mean
 from batlab.failure._database import Database, now
 from batlab.failure._link import Link, joined, reference
-from batlab.failure._mark import hub_user, plain_text
+from batlab.failure._mark import LONGEST_TEXT, hub_user, plain_text
 from batlab.failure._open import StoreError
 from batlab.schema import identity
 
@@ -104,11 +104,19 @@ class Board(Database):
 
     def comment(self, target: Any, text: str, *, author: str | None = None) -> Link:
         """Keep what somebody says of a mark, evidence, a row or a link; it may be another's."""
-        return self.link(None, "comments", target, text=plain_text("text", text, required=True), author=author)
+        return self.link(
+            None, "comments", target, text=plain_text("text", text, required=True, longest=LONGEST_TEXT), author=author
+        )
 
     def refuse(self, target: Any, reason: str, *, author: str | None = None) -> Link:
         """Keep that somebody does not believe a piece of evidence or a suggestion, and why."""
-        return self.link(None, "refuses", target, text=plain_text("reason", reason, required=True), author=author)
+        return self.link(
+            None,
+            "refuses",
+            target,
+            text=plain_text("reason", reason, required=True, longest=LONGEST_TEXT),
+            author=author,
+        )
 
     def retire_link(self, link_id: str, *, author: str | None = None) -> Link:
         """Withdraw a link of one's own: add a version that says so. The earlier version stays."""

@@ -9,7 +9,7 @@ from numbers import Integral
 from typing import Any
 
 from batlab.errors import choose, refuse_unknown
-from batlab.failure._mark import CATEGORIES, plain_text
+from batlab.failure._mark import CATEGORIES, LONGEST_TEXT, plain_text
 
 RATINGS = ("severity", "occurrence", "detection")
 WORDS = (
@@ -172,7 +172,7 @@ def new_row(values: Mapping[str, Any]) -> Row:
 def checked(row: Row) -> Row:
     """Return `row` if every field is what it should be."""
     for name in WORDS:
-        plain_text(name, getattr(row, name), longest=2_000_000)
+        plain_text(name, getattr(row, name), longest=LONGEST_TEXT)
     if not (row.component.strip() and row.mechanism.strip()):
         raise ValueError("a row of a worksheet needs a component and a mechanism")
     choose("category", row.category, ("", *CATEGORIES))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from batlab.errors import ReadError, choose, did_you_mean, refuse_unknown
-from batlab.failure._mark import author_name, plain_text
+from batlab.failure._mark import LONGEST_TEXT, author_name, plain_text
 from batlab.failure._worksheet_log import Change, Signature, Version, digest
 from batlab.failure._worksheet_priority import ActionPriority
 from batlab.failure._worksheet_row import RATINGS, WORDS, Rating, Row, checked, level, new_row
@@ -160,7 +160,7 @@ class Worksheet:
         values = {name: level(name, value) for name, value in values.items() if value is not None}
         if not values:
             raise ValueError(f"failure.Worksheet.rate needs a rating to set: {', '.join(RATINGS)}")
-        why = plain_text("reason", reason, required=True, longest=2_000_000)
+        why = plain_text("reason", reason, required=True, longest=LONGEST_TEXT)
         here, who, when = self[row], author_name(author), _now()
         known, more = self._evidence(evidence)
         set_by_hand = {
@@ -193,7 +193,7 @@ class Worksheet:
     def remove(self, row: Named, *, reason: str, author: str | None = None) -> Worksheet:
         """Take a row away; its history stays."""
         here, base = self[row], self._next()
-        why = plain_text("reason", reason, required=True)
+        why = plain_text("reason", reason, required=True, longest=LONGEST_TEXT)
         change = Change(base.version, _now(), author_name(author), here.id, "row", here.as_dict(), None, why)
         return replace(base, rows=tuple(one for one in base.rows if one.id != here.id), changes=(*base.changes, change))
 

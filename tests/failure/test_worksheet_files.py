@@ -90,6 +90,7 @@ def test_a_spreadsheet_computes_nothing(tmp_path):
     cells = [cell for page in book for line in page.iter_rows() for cell in line if cell.value is not None]
     assert {cell.data_type for cell in cells} == {"s", "n"}
     assert all(cell.number_format == "@" for cell in cells if cell.data_type == "s")
+    assert not any("_x00" in str(cell.value) for cell in cells)  # which other programs take for a character
     main = [[cell.value for cell in line] for line in book["Worksheet"].iter_rows()]
     assert "=1+1" in main[1]
     assert main[1][main[0].index("severity")] == 2
