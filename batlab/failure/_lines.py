@@ -91,7 +91,7 @@ def _head(path: Path, found: Any) -> dict[str, Any]:
 
 
 def _row(path: Path, number: int, found: Any) -> dict[str, Any]:
-    table = TABLES.get(found.get("table")) if isinstance(found, dict) else None
+    table = TABLES.get(str(found.get("table"))) if isinstance(found, dict) else None
     if table is None:
         raise ReadError(f"{path}: line {number} must name its table, one of {', '.join(TABLES)}")
     for name, value in found.items():

@@ -166,7 +166,8 @@ def new_row(values: Mapping[str, Any]) -> Row:
     refuse_unknown("a row of a worksheet", values, [*WORDS, *RATINGS, "evidence"])
     texts = {name: values.get(name, "") for name in WORDS}
     row = Row(str(uuid.uuid4()), **texts, evidence=_ids(values.get("evidence", ())))
-    return checked(replace(row, **{name: Rating(values.get(name), evidence=row.evidence) for name in RATINGS}))
+    ratings: dict[str, Any] = {name: Rating(values.get(name), evidence=row.evidence) for name in RATINGS}
+    return checked(replace(row, **ratings))
 
 
 def checked(row: Row) -> Row:
@@ -190,9 +191,10 @@ def level(name: str, value: Any) -> int | None:
     """Return a rating if it is a whole number from 1 to 10 or None."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= 10:
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else 0
+    if not 1 <= number <= 10:
         raise ValueError(f"{name} must be a whole number from 1 to 10, got {value!r}")
-    return int(value)
+    return number
 
 
 def _rating(name: str, values: Any) -> Rating:

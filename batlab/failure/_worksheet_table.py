@@ -97,10 +97,10 @@ def reconcile(
 
 def differences(
     sheet: Worksheet, row: Row, found: dict[str, Any], source: str
-) -> tuple[dict[str, str], dict[str, int]]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the texts and numbers of a row that a table tells differently."""
-    texts: dict[str, str] = {}
-    numbers: dict[str, int] = {}
+    texts: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
     told = line(sheet, row)
     for column, name in EDITABLE.items():
         if column not in found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from batlab.errors import MissingExtraError
@@ -62,7 +63,7 @@ def from_bytes(content: bytes) -> tuple[Any, list[dict[str, Any]] | None]:
         if size > LARGEST:
             raise ValueError(f"it unpacks to {size} bytes, more than {LARGEST}")
         book = openpyxl.load_workbook(io.BytesIO(content))
-    except (zipfile.BadZipFile, ParseError, OSError, TypeError, AttributeError, EOFError, zipfile.zlib.error) as error:
+    except (zipfile.BadZipFile, ParseError, OSError, TypeError, AttributeError, EOFError, zlib.error) as error:
         raise ValueError(f"it is no spreadsheet: {error}") from error
     for name in (MAIN, WHOLE):
         if name not in book.sheetnames:

@@ -108,7 +108,9 @@ class Worksheet:
     def priority(self, row: Named) -> str | None:
         """Return the action priority of a row; None without a table, or where it is silent."""
         here = self[row]
-        return self.priorities and self.priorities.of(*(getattr(here, name).value for name in RATINGS))
+        if self.priorities is None:
+            return None
+        return self.priorities.of(here.severity.value, here.occurrence.value, here.detection.value)
 
     def matrix(self) -> dict[tuple[int, int], list[Row]]:
         """Return the rows of each ``(severity, occurrence)``: the criticality matrix of IEC 60812."""
