@@ -80,7 +80,8 @@ def rows_of(assessment: Assessment, table: Knowledge, scales: Scales, at_least: 
 
 
 def _row(one: Candidate, mechanism: Mechanism, table: Knowledge, evidence: Sequence[Evidence], scales: Scales) -> Row:
-    own = [item for item in evidence if item.id in one.evidence]
+    speaks = one.probability > one.prior  # else what was seen is rather the work of another mechanism
+    own = [item for item in evidence if speaks and item.id in one.evidence]
     seen = dict.fromkeys(item.observable for item in own)
     shown = [*seen] if seen else [sign.observable for sign in mechanism.shows]
     places = dict.fromkeys(COMPONENTS[host] for host in mechanism.hosts if host in COMPONENTS)

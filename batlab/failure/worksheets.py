@@ -391,8 +391,8 @@ def worksheet(
     Parameters
     ----------
     assessment
-        From `failure.assess`. Each rating points at the evidence for its mechanism; where nothing was seen, it is
-        marked as a judgement.
+        From `failure.assess`. Each rating points at the evidence for its mechanism; where nothing was seen, or what
+        was seen has not raised its probability, it is marked as a judgement.
     title, author
         What it is about; who makes it (without it the name under which you are logged in).
     rows

@@ -33,7 +33,7 @@ def assessment() -> SimpleNamespace:
     plating = Candidate("lithium_plating", "lithium plating", 0.8, 0.2, "not decidable", ("sei_growth",), (),
                         (LOOK.id, OTHER.id))  # fmt: skip
     crack = Candidate("particle_cracking", "cracking", 0.15, 0.2, "not examined")
-    dissolved = Candidate("transition_metal_dissolution", "dissolution", 0.05, 0.2, "unlikely")
+    dissolved = Candidate("transition_metal_dissolution", "dissolution", 0.05, 0.2, "unlikely", (), (), (OTHER.id,))
     return SimpleNamespace(
         candidates=(plating, crack, dissolved), evidence=(LOOK, OTHER, MISSED), knowledge="version 1"
     )
@@ -84,7 +84,9 @@ def test_every_row_has_evidence_or_is_flagged(assessment):
     assert (crack.basis, hand.basis) == ("judgement", "judgement")
     assert made.evidence_of(plating) == [LOOK, OTHER]
     assert made.evidence_of(crack) == []
-    assert len(worksheet(assessment, author="ada", at_least=0.0).rows) == 3
+    every = worksheet(assessment, author="ada", at_least=0.0)
+    assert len(every.rows) == 3
+    assert every.rows[2].basis == "judgement"  # what was seen speaks for another: its probability fell
     assert worksheet(assessment, author="ada", at_least=0.9).rows == ()
 
 
