@@ -105,7 +105,7 @@ MECHANISMS: dict[str, Mechanism] = {
         # Metal on the graphite spoils its interphase: more lithium is lost than nickel.
         Condition(dissolved=0.06, side=0.08, resistance=0.10),
         1.0,
-        "Gilbert et al. 2017, doi:10.1149/2.1111702jes; Wandt et al. 2016, doi:10.1039/C6TA08865A",
+        "Joshi et al. 2014, doi:10.1149/2.0861412jes; Wandt et al. 2016, doi:10.1039/C6TA08865A",
     ),
 }
 

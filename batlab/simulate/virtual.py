@@ -13,18 +13,16 @@ import xarray as xr
 
 from batlab.errors import choose
 from batlab.schema import quantity, record
-from batlab.simulate import absorption, ageing, cell_life, cell_steps, diffraction
-from batlab.simulate.ageing import Condition
+from batlab.simulate import absorption, ageing, cell_life, diffraction
 from batlab.simulate.cell import GRAPHITE_VOLTAGE, NMC_VOLTAGE
 from batlab.simulate.cell_life import Life
 from batlab.simulate.structures import write_cif
+from batlab.simulate.virtual_truth import EXPOSURES, LAG, moments, virtual_truth
 
 FUNCTION = "simulate.virtual_cell"
 TECHNIQUES = ("xrd", "xas", "echem")
 START = np.datetime64("2024-03-05T09:00:00", "ns")
 LEAST_CYCLES = 12
-EXPOSURES = {"xrd": 60.0, "xas": 120.0}  # s; absorption follows diffraction at once
-LAG = 90.0  # s
 # What differs from cell to cell (relative, 1 σ): sizes of both electrodes, resistance, nickel on lithium's sites.
 CELLS = {"positive": 0.01, "negative": 0.01, "resistance": 0.05, "mixing": 0.08}
 MIXING = 0.03
@@ -111,7 +109,7 @@ def virtual_cell(
     for name, generator in zip(TECHNIQUES, others, strict=True):
         if name in chosen:
             nodes[f"/{name}"] = _signed(makers[name](life, generator, noise), name, told)
-    truth = _truth(life)
+    truth = virtual_truth(life)
     truth.attrs["mechanisms"] = json.dumps(severities)
     nodes["/truth"] = record(truth, FUNCTION, mechanisms=severities, techniques=list(chosen), **told)
     return xr.DataTree.from_dict(nodes)
@@ -165,21 +163,15 @@ def _life(severities: Mapping[str, float], generator: np.random.Generator, n_cyc
     )
 
 
-def _at(life: Life, delay: float) -> list[tuple[float, float, Condition, float]]:
-    """Return at each look, `delay` s after it: lithium per unit in both electrodes, the condition, dead metal in Ah."""
-    whole = life.fresh.inventory
-    return [(*look.lithium(delay), look.condition, look.condition.metal * whole) for look in life.looks]
-
-
 def _xrd(life: Life, generator: np.random.Generator, noise: float) -> xr.Dataset:
     sessions = _sessions(life)
     place = noise * PLACE["session"] * generator.normal(size=sessions.max() + 1)[sessions]
     place += noise * PLACE["frame"] * generator.normal(size=len(sessions))
     flux = 1 + noise * FLUX * generator.normal(size=len(sessions))
-    moments = _at(life, EXPOSURES["xrd"] / 2)
+    there = moments(life, EXPOSURES["xrd"] / 2)
     mean = np.array([
         bright * diffraction.expected(diffraction.seen(y, x, told, metal), told, stretch=stretch)
-        for (y, x, told, metal), stretch, bright in zip(moments, place, flux, strict=True)
+        for (y, x, told, metal), stretch, bright in zip(there, place, flux, strict=True)
     ])  # fmt: skip
     counts = mean + noise * (generator.poisson(mean) - mean) if noise else mean
     dims = ("frame", "q")
@@ -198,8 +190,8 @@ def _xas(life: Life, generator: np.random.Generator, noise: float) -> xr.Dataset
     drift = noise * CALIBRATION["session"] * generator.normal(size=sessions.max() + 1)[sessions]
     drift += noise * CALIBRATION["frame"] * generator.normal(size=len(sessions))
     spot = 1 + noise * SPOT * generator.normal(size=sessions.max() + 1)[sessions]
-    moments = _at(life, LAG + EXPOSURES["xas"] / 2)
-    pairs = [absorption.expected(y, told, drift=off) for (y, _, told, _), off in zip(moments, drift, strict=True)]
+    there = moments(life, LAG + EXPOSURES["xas"] / 2)
+    pairs = [absorption.expected(y, told, drift=off) for (y, _, told, _), off in zip(there, drift, strict=True)]
     mu, foil = (np.array(rows) for rows in zip(*pairs, strict=True))
     mu = mu * spot[:, None] + noise * MU * generator.normal(size=mu.shape)
     foil = foil + noise * MU * generator.normal(size=foil.shape)
@@ -271,60 +263,3 @@ def _signed(node: xr.Dataset, name: str, told: Mapping[str, Any]) -> xr.Dataset:
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(one.values).tobytes() for one in node.data_vars.values()))
     node.attrs.update(source=f"virtual cell, {name}", source_sha256=digest.hexdigest())
     return record(node, FUNCTION, **told)
-
-
-def _truth(life: Life) -> xr.Dataset:
-    return xr.Dataset({**_truth_of_cycles(life), **_truth_of_frames(life)}, {
-        "frame": quantity("frame", np.arange(len(life.looks)), "1", "frame"),
-        "cycle": quantity("cycle", np.array([one.cycle for one in life.cycles]), "1", "number of the cycle"),
-    })  # fmt: skip
-
-
-def _truth_of_cycles(life: Life) -> dict[str, xr.Variable]:
-    fresh = life.fresh
-    columns: dict[str, tuple[list[float], str, str]] = {
-        "lam_positive": ([], "1", "loss of active material, positive electrode"),
-        "lam_negative": ([], "1", "loss of active material, negative electrode"),
-        "lli": ([], "1", "loss of lithium inventory"),
-        "capacity_positive": ([], "Ah", "capacity of the positive electrode"),
-        "capacity_negative": ([], "Ah", "capacity of the negative electrode"),
-        "lithium_inventory": ([], "Ah", "inventory of lithium"),
-        "lithium_side": ([], "Ah", "lithium consumed by side reactions"),
-        "lithium_trapped": ([], "Ah", "lithium in lost material"),
-        "resistance": ([], "ohm", "ohmic resistance and slow polarization"),
-        "fatigued": ([], "1", "part of the working positive material that is fatigued"),
-        "mixing": ([], "1", "nickel on sites of lithium"),
-    }
-    resistance = cell_steps.OHMIC + cell_steps.SLOW
-    for one in life.cycles:
-        state, told = one.state, one.condition
-        values = (
-            1 - state.size_positive / fresh.size_positive, 1 - state.size_negative / fresh.size_negative,
-            1 - state.inventory / fresh.inventory, state.size_positive, state.size_negative, state.inventory,
-            state.side, state.trapped, resistance * (1 + told.resistance), told.fatigued, told.mixing,
-        )  # fmt: skip
-        for (column, _, _), value in zip(columns.values(), values, strict=True):
-            column.append(value)
-    return {name: quantity("cycle", np.array(column), units, text) for name, (column, units, text) in columns.items()}
-
-
-def _truth_of_frames(life: Life) -> dict[str, xr.Variable]:
-    crystals = [diffraction.seen(*one) for one in _at(life, EXPOSURES["xrd"] / 2)]
-    spectra = _at(life, LAG + EXPOSURES["xas"] / 2)
-    columns = {
-        "a": ([one.a for one in crystals], "angstrom", "a of the working layered oxide"),
-        "c": ([one.c for one in crystals], "angstrom", "c of the working layered oxide"),
-        "lithium_positive": ([one.lithium for one in crystals], "1", "lithium in the working layered oxide"),
-        "microstrain": ([one.microstrain for one in crystals], "1", "microstrain of the layered oxide"),
-        "share_graphite": ([one.share[0] for one in crystals], "1", "share of graphite in all carbon"),
-        "share_lic12": ([one.share[1] for one in crystals], "1", "share of LiC12 in all carbon"),
-        "share_lic6": ([one.share[2] for one in crystals], "1", "share of LiC6 in all carbon"),
-        "metal": ([one.metal for one in crystals], "Ah", "lithium that lies as metal"),
-        "edge_shift": (
-            [absorption.edge_shift(y, told) for y, _, told, _ in spectra],
-            "eV",
-            "edge over that of Ni(III)",
-        ),
-        "nickel": ([1 - told.dissolved for _, _, told, _ in spectra], "1", "nickel left in the positive electrode"),
-    }
-    return {name: quantity("frame", np.array(column), units, text) for name, (column, units, text) in columns.items()}

@@ -213,3 +213,15 @@ def test_resistance_moves_the_voltage_of_fast_cycles(healthy):
 
 def test_sizes_of_the_electrodes_are_those_of_the_first_virtual_cell(healthy):
     assert float(healthy["/truth"]["capacity_positive"][0]) == pytest.approx(CAPACITY, rel=0.05)
+
+
+def test_all_that_can_go_wrong_at_once_stays_a_cell():
+    from batlab import echem, schema
+    from batlab.simulate.ageing import MECHANISMS
+
+    tree = schema.check(virtual_cell(dict.fromkeys(MECHANISMS, 1.0), n_cycles=20, seed=6))
+    for node in tree.children.values():
+        for values in node.to_dataset().data_vars.values():
+            assert np.isfinite(values).all()
+    kinds = echem.cycles(tree["/echem"].to_dataset())["kind"].values
+    assert [int((kinds == kind).sum()) for kind in ("formation", "cycle", "check_up", "pulse")] == [2, 20, 5, 5]
