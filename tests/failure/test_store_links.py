@@ -109,7 +109,7 @@ def test_a_link_joins_what_is_there(store):
     assert store.links(LOOK) == store.links(f"mark:{mark.id}") == store.links() == [link]
     assert store.links(relation="contradicts") == []
     refusals = [
-        (ValueError, "did you mean 'supports'", (LOOK, "suports", mark)),
+        (ValueError, "did you mean 'supports'", (LOOK, "supportx", mark)),
         (ValueError, "needs a source", (None, "supports", mark)),
         (ValueError, "join two things", (mark, "supports", mark)),
         (ValueError, "has no mark:x; keep it first", (LOOK, "supports", "mark:x")),

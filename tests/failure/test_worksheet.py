@@ -172,7 +172,7 @@ def test_history_outlives_its_row(sheet):
         (lambda s: s.rate(s.rows[0], severity=3, reason=" "), "reason must not be empty"),
         (lambda s: s.rate(s.rows[0], reason="x"), "needs a rating to set"),
         (lambda s: s.rate(s.rows[0], severity=3, reason="x", evidence=["3f"]), "no evidence '3f'"),
-        (lambda s: s.edit(s.rows[0], cuase="x"), "did you mean 'cause'"),
+        (lambda s: s.edit(s.rows[0], causx="x"), "did you mean 'cause'"),
         (lambda s: s.edit(s.rows[0]), "something to change"),
         (lambda s: s.edit(s.rows[0], category="mechanicl"), "did you mean 'mechanical'"),
         (lambda s: s.edit(s.rows[0], mechanism_type="sudden"), "mechanism_type must be"),
