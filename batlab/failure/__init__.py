@@ -1,4 +1,4 @@
-"""What a person saw: signed marks on data, kept for good.
+"""What failed, why, and how sure: evidence from data, mechanisms judged by it, and signed marks, kept for good.
 
 >>> import tempfile
 >>> from batlab.failure import Store
@@ -9,8 +9,29 @@
 'lithium plating'
 """
 
-from batlab.failure._mark import CATEGORIES, Mark
-from batlab.failure._open import StoreError
-from batlab.failure.store import Store
+from batlab.lazy import names as _names
 
-__all__ = ["CATEGORIES", "Mark", "Store", "StoreError"]
+# Public name -> module that holds it: one line a name.
+_HOMES: dict[str, str] = {
+    "CATEGORIES": "_mark",
+    "Mark": "_mark",
+    "Store": "store",
+    "StoreError": "_open",
+    "RELATIONS": "_link",
+    "Link": "_link",
+    "Worksheet": "worksheets",
+    "worksheet": "worksheets",
+    "read_worksheet": "_worksheet_files",
+    "read_action_priority": "_worksheet_priority",
+    "ActionPriority": "_worksheet_priority",
+    "Evidence": "evidence",
+    "Knowledge": "_knowledge",
+    "knowledge": "_knowledge",
+    "Assessment": "_assess",
+    "assess": "_assess",
+    "examine": "_examine",
+    "find": "_find",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+__getattr__, __dir__ = _names(__name__, _HOMES)

@@ -20,7 +20,8 @@ from batlab.schema import DIMENSIONS, LEADING, identity, quantity
 
 CATEGORIES = ("electrical", "chemical", "electrochemical", "mechanical")
 EDITABLE = ("frames", "axis_range", "category", "mechanism", "confidence", "text")
-LONGEST_TEXT = 100_000  # characters; a mark is a remark, not a file
+LONGEST_TEXT = 2_000_000  # characters of a remark
+LONGEST_NAME = 10_000  # characters of anything else: a mark is a remark, not a file
 
 
 @dataclass(frozen=True, repr=False)
@@ -139,14 +140,15 @@ def changed(mark: Mark, changes: dict[str, Any]) -> Mark:
     )
 
 
-def plain_text(name: str, value: Any, *, required: bool = False) -> str:
+def plain_text(name: str, value: Any, *, required: bool = False, longest: int | None = None) -> str:
     """Return `value` if every database and every page can hold it, else raise."""
     if not isinstance(value, str):
         raise ValueError(f"{name} must be text, got {type(value).__name__}")
     if required and not value.strip():
         raise ValueError(f"{name} must not be empty")
-    if len(value) > LONGEST_TEXT:
-        raise ValueError(f"{name} has {len(value)} characters, at most {LONGEST_TEXT} are kept; shorten it")
+    longest = longest or (LONGEST_NAME if required else LONGEST_TEXT)
+    if len(value) > longest:
+        raise ValueError(f"{name} has {len(value)} characters, at most {longest} are kept; shorten it")
     if "\0" in value:
         raise ValueError(f"{name} holds a NUL character at {value.index(chr(0))}; remove it")
     try:
@@ -159,8 +161,13 @@ def plain_text(name: str, value: Any, *, required: bool = False) -> str:
 def author_name(author: str | None) -> str:
     """Return `author`, or the name under which this person is logged in."""
     if author is None:
-        author = os.environ.get("JUPYTERHUB_USER") or _login()
+        author = hub_user() or _login()
     return plain_text("author", author, required=True)
+
+
+def hub_user() -> str:
+    """Return the name under which JupyterHub knows this person, "" outside a hub."""
+    return os.environ.get("JUPYTERHUB_USER", "")
 
 
 def _login() -> str:

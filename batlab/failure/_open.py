@@ -18,7 +18,7 @@ def open_file(path: Path) -> Any:
     from sqlalchemy import URL
     from sqlalchemy.exc import SQLAlchemyError
 
-    from batlab.failure import _tables
+    from batlab.failure import _migrate, _tables
 
     if not path.parent.is_dir():
         raise StoreError(f"the folder {path.parent} is not there; make it first")
@@ -35,8 +35,10 @@ def open_file(path: Path) -> Any:
     try:
         complaint = _tables.complaint(engine)
         if not complaint:
-            _tables.create(engine)
+            _migrate.bring_up_to_date(engine, path)
             return engine
+    except (ValueError, OSError) as error:
+        complaint = str(error)
     except SQLAlchemyError as error:
         complaint = str(getattr(error, "orig", None) or error)
     engine.dispose()
@@ -62,7 +64,7 @@ def open_url(url: str) -> Any:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-    from batlab.failure import _tables
+    from batlab.failure import _migrate, _tables
 
     try:
         address = make_url(url)
@@ -70,12 +72,19 @@ def open_url(url: str) -> Any:
         raise StoreError(f"{url.partition('://')[0]}://… is no address of a database") from error
     if address.get_backend_name() == "sqlite":
         raise StoreError(f"an SQLite store is one file, given as a path or as sqlite:///path, got {address}")
+    shown = address.render_as_string(hide_password=True)
+    engine = None
     try:
         engine = _tables.connect(address)
-        _tables.create(engine)
-    except (SQLAlchemyError, ImportError) as error:
-        raise StoreError(f"{address.render_as_string(hide_password=True)} cannot be opened: {error}") from error
-    return engine
+        _migrate.bring_up_to_date(engine)
+        return engine
+    except ModuleNotFoundError as error:
+        hint = "; install batlab's extra for it: pip install 'batlab[postgres]'" * (error.name == "psycopg")
+        raise StoreError(f"{shown} cannot be opened: {error}{hint}") from error
+    except (SQLAlchemyError, ImportError, ValueError) as error:
+        if engine is not None:
+            engine.dispose()
+        raise StoreError(f"{shown} cannot be opened: {error}") from error
 
 
 def _is_sqlite(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The table of marks, and how a database is opened so that nothing acknowledged is lost."""
+"""The tables of a store, and how a database is opened so that nothing acknowledged is lost."""
 
 from __future__ import annotations
 
@@ -10,18 +10,30 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 APPLICATION_ID = 0x6261746C  # "batl", in the header of the SQLite file
-FORMAT = 1
+FORMAT = 2
 BUSY_TIMEOUT = 30.0  # seconds; four processes writing at once wait about one second at worst
 
 metadata = sa.MetaData()
+
+
+def _signed(length: int) -> list[sa.Column]:
+    """Return the columns of whatever has versions: who made this one, when, and as whom he was known."""
+    return [
+        sa.Column("row", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("id", sa.String(length), nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("author", sa.Text, nullable=False),
+        sa.Column("created", sa.String(32), nullable=False),
+        sa.Column("person", sa.Text, nullable=False, server_default=""),  # user of the hub, "" elsewhere
+        sa.Column("login", sa.Text, nullable=False, server_default=""),  # PostgreSQL writes its session_user
+    ]
+
+
+# The tables as migrations/ makes them; tests hold both to be the same.
 marks = sa.Table(
     "batlab_marks",
     metadata,
-    sa.Column("row", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("id", sa.String(36), nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("author", sa.Text, nullable=False),
-    sa.Column("created", sa.String(32), nullable=False),
+    *_signed(36),
     sa.Column("dataset", sa.Text, nullable=False, index=True),
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("first_frame", sa.BigInteger, nullable=False),
@@ -37,22 +49,38 @@ marks = sa.Table(
     sa.Column("is_retired", sa.Boolean, nullable=False),
     sa.UniqueConstraint("id", "version", name="batlab_marks_once"),
 )
-# SQLite's REPLACE deletes without asking the trigger on DELETE, so an INSERT over a row is refused too.
-OVER_A_ROW = "WHEN EXISTS (SELECT 1 FROM batlab_marks WHERE row = NEW.row OR (id = NEW.id AND version = NEW.version)) "
-for verb, condition in (("UPDATE", ""), ("DELETE", ""), ("INSERT", OVER_A_ROW)):
-    event.listen(
-        marks,
-        "after_create",
-        sa.DDL(
-            f"CREATE TRIGGER batlab_marks_no_{verb.lower()} BEFORE {verb} ON batlab_marks {condition}"
-            "BEGIN SELECT RAISE(ABORT, 'marks are never overwritten: an edit adds a version'); END"
-        ).execute_if(dialect="sqlite"),
-    )
+documents = sa.Table(
+    "batlab_documents",
+    metadata,
+    *_signed(128),
+    sa.Column("kind", sa.String(16), nullable=False),  # evidence, worksheet, experiment
+    sa.Column("body", sa.Text, nullable=False),  # JSON
+    sa.UniqueConstraint("kind", "id", "version", name="batlab_documents_once"),
+)
+links = sa.Table(
+    "batlab_links",
+    metadata,
+    *_signed(128),
+    sa.Column("source", sa.String(160), nullable=False, index=True),  # "mark:…", "evidence:…", "row:…"; "" for a person
+    sa.Column("relation", sa.String(16), nullable=False),
+    sa.Column("target", sa.String(160), nullable=False, index=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("is_retired", sa.Boolean, nullable=False),
+    sa.UniqueConstraint("id", "version", name="batlab_links_once"),
+)
 
 
 def connect(url: str | sa.URL, *, journal: str = "WAL") -> sa.Engine:
-    """Return an engine; on SQLite every commit is on the disk before it is acknowledged."""
+    """Return an engine; every commit is on the disk before it is acknowledged."""
     engine = sa.create_engine(url, pool_pre_ping=True)
+    if engine.dialect.name == "postgresql":
+
+        @event.listens_for(engine, "connect")
+        def _wait_for_disk(connection: Any, _record: Any) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("SET synchronous_commit = on")
+            connection.commit()
+
     if engine.dialect.name != "sqlite":
         return engine
 
@@ -86,15 +114,6 @@ def _set_journal(connection: Any, journal: str) -> None:
             time.sleep(0.02)
 
 
-def create(engine: sa.Engine) -> None:
-    """Create the table unless it is there."""
-    with engine.begin() as connection:
-        metadata.create_all(connection)
-        if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.exec_driver_sql(f"PRAGMA user_version={FORMAT}")
-
-
 def complaint(engine: sa.Engine) -> str:
     """Return why the SQLite file that `engine` opens is no store of ours, or an empty string."""
     with engine.connect().execution_options(reading=True) as connection:
@@ -103,11 +122,8 @@ def complaint(engine: sa.Engine) -> str:
             return f"the file is damaged: {state}"
         names = {row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type='table'")}
         owner = connection.exec_driver_sql("PRAGMA application_id").scalar()
-        version = connection.exec_driver_sql("PRAGMA user_version").scalar() or 0
     if names and (owner != APPLICATION_ID or marks.name not in names):
         return f"it is another program's database, with the tables {', '.join(sorted(names)[:5])}"
-    if version > FORMAT:
-        return f"it has format {version}, this batlab knows formats up to {FORMAT}; update batlab"
     return ""
 
 

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
-from collections.abc import Callable
+import warnings
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from batlab.align.dose_ledger import statement_of
 from batlab.errors import did_you_mean, refuse_unknown
-from batlab.failure._mark import EDITABLE, Mark, as_dataset, author_name, changed, meaning, place
-from batlab.failure._open import StoreError, file_of, open_file, open_url
+from batlab.failure._board import Board
+from batlab.failure._database import now
+from batlab.failure._link import Link
+from batlab.failure._mark import EDITABLE, Mark, as_dataset, changed, hub_user, meaning, place
+from batlab.failure._open import StoreError
 from batlab.schema import identity, record
 
-Answer = TypeVar("Answer")
-ATTEMPTS = 3
+if TYPE_CHECKING:
+    from batlab.failure._lines import Merged
 
 
-class Store:
-    """Marks of people on data. Nothing is ever overwritten: an edit adds a version.
+class Store(Board):
+    """Marks of people on data, evidence, worksheets, and what links them. Nothing is ever overwritten.
 
     Parameters
     ----------
@@ -38,8 +41,18 @@ class Store:
     StoreError
         The database cannot be opened.
 
+    Warns
+    -----
+    UserWarning
+        The file had an earlier format: it was copied, then migrated in one transaction. Or it lies on a network.
+
     Notes
     -----
+    Who signs is ``JUPYTERHUB_USER``, else the user of the computer. A mark or link is changed by its author only. On a
+    server each person should have a role of his own (``GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public``, ``GRANT
+    USAGE ON ALL SEQUENCES IN SCHEMA public``): then PostgreSQL itself refuses to let one change what is another's,
+    whatever the client says. Rows are never updated or deleted; triggers refuse it on SQLite and on PostgreSQL.
+
     A mark is on the disk when ``add`` returns: it survives the death of the process (SQLite in WAL mode with
     ``synchronous=FULL``, https://sqlite.org/wal.html). Several processes of one computer may write at once. On a
     network file system (NFS, GPFS, Lustre) WAL is unsafe: the store warns and uses SQLite's slower journal.
@@ -50,40 +63,28 @@ class Store:
     >>> store = Store(tempfile.mkdtemp() + "/cell7.marks.sqlite")
     >>> mark = store.add("abc", author="ada", frames=(3, 5), axis_range=("q", 1.2, 1.3), category="mechanical",
     ...                  mechanism="cracking", confidence=0.4)
-    >>> store.edit(mark.id, author="bob", confidence=0.9).version
+    >>> store.edit(mark.id, author="ada", confidence=0.9).version
     2
     >>> [version.confidence for version in store.history(mark.id)]
     [0.4, 0.9]
-    """
 
-    def __init__(self, where: str | os.PathLike) -> None:
-        text = os.fspath(where)
-        self._path = file_of(text)
-        self._engine = open_file(self._path) if self._path else open_url(text)
+    Nobody changes another's mark; what another thinks is linked to it:
+
+    >>> store.edit(mark.id, author="bob", confidence=0.1)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    batlab.failure._open.StoreError: mark ... is by ada, and bob cannot change it; say what you think with comment, ...
+    >>> store.comment(mark, "the counter electrode has this line too", author="bob").relation
+    'comments'
+    >>> store.answer(mark.id, author="bob", confidence=0.1).confidence, len(store.links(mark))
+    (0.1, 2)
+    """
 
     @classmethod
     def beside(cls, data: str | os.PathLike) -> Store:
         """Return the store that lies beside a file or folder of data: ``cell7.nc`` has ``cell7.marks.sqlite``."""
         path = Path(data).expanduser()
         return cls(path.with_name((path.name if path.is_dir() else path.stem) + ".marks.sqlite"))
-
-    def __repr__(self) -> str:
-        return f"Store({str(self._path or self._engine.url.render_as_string(hide_password=True))!r})"
-
-    @property
-    def path(self) -> Path | None:
-        """The file of the store; ``None`` for a database server."""
-        return self._path
-
-    def close(self) -> None:
-        """Close the connections; the store opens them again when it is used."""
-        self._engine.dispose()
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def add(
         self,
@@ -132,12 +133,12 @@ class Store:
         mark = Mark(
             id=str(uuid.UUID(mark_id)) if mark_id else str(uuid.uuid4()),
             version=1,
-            author=author_name(author),
-            created=datetime.now(UTC),
+            author=self._signed(author),
+            created=now(),
             **place(series, frames, axis_range),
             **meaning(told),
         )
-        return self._write("the mark was not kept", lambda rows, connection: rows.insert(connection, mark))
+        return self._write("the mark was not kept", lambda connection: _rows().insert(connection, mark, hub_user()))
 
     def edit(self, mark_id: str, *, author: str | None = None, **changes: Any) -> Mark:
         """Add a version of a mark with `changes` (``frames``, ``axis_range``, ``category`` …), and return it.
@@ -158,19 +159,56 @@ class Store:
         """Withdraw a mark: add a version that says so. The earlier versions stay."""
         return self._add_version(mark_id, author, {"is_retired": True})
 
+    def answer(self, mark_id: str, *, author: str | None = None, text: str = "", **changes: Any) -> Mark:
+        """Keep a version of one's own of another's mark: a new mark with `changes`, linked to it by ``"answers"``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A field cannot be changed or is not what it should be; no mark has this id.
+        StoreError
+            Nothing was kept.
+        """
+        refuse_unknown("failure.Store.answer", changes, EDITABLE)
+        signed, moment, known = self._signed(author), now(), (str(uuid.uuid4()), str(uuid.uuid4()))
+
+        def work(connection: Any) -> Mark:
+            versions = _rows().select(connection, Mark, id=mark_id)
+            if not versions:
+                raise ValueError(f"{self!r} has no mark {mark_id!r}")
+            told = changed(versions[-1], {**changes, "text": text, "is_retired": False})
+            mine = replace(told, id=known[0], version=1, author=signed, created=moment)
+            _rows().insert(connection, mine, hub_user())
+            link = Link(known[1], 1, signed, moment, f"mark:{mine.id}", "answers", f"mark:{mark_id}")
+            _rows().insert(connection, link, hub_user())
+            return mine
+
+        return self._write("the answer was not kept", work)
+
     def marks(
-        self, series: xr.Dataset | xr.DataArray | str | None = None, *, include_retired: bool = False
+        self,
+        series: xr.Dataset | xr.DataArray | str | None = None,
+        *,
+        include_retired: bool = False,
+        experiment: str | None = None,
     ) -> list[Mark]:
-        """Return the latest version of every mark (of `series`, if given), oldest mark first."""
-        wanted = series if series is None or isinstance(series, str) else identity(series)
-        latest: dict[str, Mark] = {}
-        for mark in self._read(lambda rows, connection: rows.select(connection, dataset=wanted)):
-            latest[mark.id] = mark
+        """Return the latest version of every mark (of `series` or of an `experiment`, if given), oldest mark first."""
+        wanted: dict[str, Any] = {}
+        if series is not None:
+            wanted["dataset"] = series if isinstance(series, str) else identity(series)
+        if experiment is not None:
+            known = self.experiments()
+            if experiment not in known:
+                raise ValueError(f"{self!r} has no experiment {experiment!r}{did_you_mean(experiment, known)}")
+            held = known[experiment]
+            wanted["dataset"] = [one for one in held if wanted.get("dataset", one) == one]
+        versions = self._read(lambda connection: _rows().select(connection, Mark, **wanted))
+        latest = {mark.id: mark for mark in versions}
         return [mark for mark in latest.values() if include_retired or not mark.is_retired]
 
     def history(self, mark_id: str) -> list[Mark]:
         """Return every version of one mark, the first one first."""
-        versions = self._read(lambda rows, connection: rows.select(connection, mark_id=mark_id))
+        versions = self._read(lambda connection: _rows().select(connection, Mark, id=mark_id))
         if not versions:
             known = [mark.id for mark in self.marks(include_retired=True)]
             raise ValueError(f"{self!r} has no mark {mark_id!r}{did_you_mean(mark_id, known)}")
@@ -187,44 +225,73 @@ class Store:
         table = as_dataset(found, statement_of(series))
         return record(table, "failure.Store.to_dataset", store=repr(self), include_retired=include_retired)
 
-    def _add_version(self, mark_id: str, author: str | None, changes: dict[str, Any]) -> Mark:
-        signed = author_name(author)
+    def export(self, path: str | os.PathLike) -> int:
+        """Write everything, all versions, as lines of JSON, and return how many rows there are."""
+        target = Path(path).expanduser().absolute()
+        if not target.parent.is_dir():
+            raise StoreError(f"the folder {target.parent} is not there; make it first")
+        return _lines().write(target, self._read(lambda connection: list(_lines().lines(connection))))
 
-        def work(rows: Any, connection: Any) -> Mark:
-            versions = rows.select(connection, mark_id=mark_id)
+    def merge(self, other: str | os.PathLike | Store) -> Merged:
+        """Take what another store or a file of `export` holds and this one does not: all of it or, on an error, none.
+
+        Authors, times and versions stay as they were. What both sides changed is kept from both, with a warning. On a
+        hub a later version of a mark that is here already is taken from its author only.
+
+        Raises
+        ------
+        ReadError
+            The file is none of `export`; the message names the line.
+        """
+        if isinstance(other, Store):
+            given = other._read(lambda connection: list(_lines().lines(connection)))[1:]
+            rows = [json.loads(line) for line in given]
+        else:
+            rows = _lines().read(Path(other).expanduser())
+        done: Merged = self._write("nothing was merged", lambda connection: _lines().merge(connection, rows))
+        if done.diverged:
+            warnings.warn(
+                f"{len(done.diverged)} were changed on both sides ({', '.join(done.diverged)[:200]}): the versions "
+                "that came in follow those that were here; look which holds",
+                stacklevel=2,
+            )
+        if done.left:
+            warnings.warn(
+                f"later versions of {len(done.left)} marks or links of other people ({', '.join(done.left)[:200]}) "
+                "were not taken; their authors must merge them",
+                stacklevel=2,
+            )
+        return done
+
+    def _add_version(self, mark_id: str, author: str | None, changes: dict[str, Any]) -> Mark:
+        from batlab.failure import _tables
+
+        signed, moment = self._signed(author), now()
+
+        def work(connection: Any) -> Mark:
+            self._hold(connection, mark_id)
+            versions = _rows().select(connection, Mark, id=mark_id)
             if not versions:
                 raise ValueError(f"{self!r} has no mark {mark_id!r}")
+            if versions[-1].created == moment and versions[-1].author == signed:
+                return versions[-1]  # kept, though the first try could not say so
+            self._own(connection, _tables.marks, mark_id, signed)
             mark = changed(versions[-1], changes)
-            return rows.insert(
-                connection, replace(mark, version=mark.version + 1, author=signed, created=datetime.now(UTC))
-            )
+            told = {name: getattr(mark, name) for name in (*EDITABLE, "is_retired", "axis", "axis_units")}
+            return self._next(connection, versions[-1], signed, moment, told)
 
         return self._write("the new version was not kept", work)
 
-    def _write(self, loss: str, work: Callable[[Any, Any], Answer]) -> Answer:
-        """Run `work` in one transaction; again when another writer was first (its UUID makes that harmless)."""
-        from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
-        from batlab.failure import _rows
+def _rows() -> Any:
+    """Return what turns marks into rows; SQLAlchemy is loaded with it."""
+    from batlab.failure import _rows as module
 
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                with self._engine.begin() as connection:
-                    return work(_rows, connection)
-            except (IntegrityError, OperationalError) as error:
-                if attempt == ATTEMPTS:
-                    raise StoreError(f"{self!r}: {loss}: {error.orig}") from error
-            except SQLAlchemyError as error:
-                raise StoreError(f"{self!r}: {loss}: {error}") from error
-        raise AssertionError("unreachable")
+    return module
 
-    def _read(self, work: Callable[[Any, Any], Answer]) -> Answer:
-        from sqlalchemy.exc import SQLAlchemyError
 
-        from batlab.failure import _rows
+def _lines() -> Any:
+    """Return what writes and reads lines; SQLAlchemy is loaded with it."""
+    from batlab.failure import _lines as module
 
-        try:
-            with self._engine.connect().execution_options(reading=True) as connection:
-                return work(_rows, connection)
-        except SQLAlchemyError as error:
-            raise StoreError(f"{self!r} cannot be read: {error}") from error
+    return module

@@ -2,5 +2,6 @@
 
 from batlab.simulate.electrodes import full_cell
 from batlab.simulate.operando import Experiment, operando_cell
+from batlab.simulate.virtual import virtual_cell, virtual_potentials, virtual_structures
 
-__all__ = ["Experiment", "full_cell", "operando_cell"]
+__all__ = ["Experiment", "full_cell", "operando_cell", "virtual_cell", "virtual_potentials", "virtual_structures"]

@@ -66,12 +66,13 @@ def pattern(
     wavelength: float,
     fwhm: float,
     microstrain: float,
+    reach: float = 60.0,
 ) -> np.ndarray:
     """Return the scattering of one phase per solid angle on the fine grid `two_theta` (degree), arbitrary scale.
 
     Per family: strength / V^2 / (sin theta sin 2 theta), spread by a pseudo-Voigt (a third Lorentzian) in 2 theta. The
     width in degree is `fwhm` (instrument) and 4 `microstrain` tan theta added in squares. No polarisation, no pixel:
-    the detector adds them. A profile ends 60 widths from its centre.
+    the detector adds them. A profile ends `reach` widths from its centre.
     """
     sine = wavelength / (2 * lines.d(structure))
     theta = np.arcsin(sine[sine < np.sin(np.deg2rad(two_theta[-1] / 2 + 0.5))])
@@ -80,7 +81,7 @@ def pattern(
     widths = np.hypot(fwhm, np.rad2deg(4 * microstrain * np.tan(theta)))
     total = np.zeros_like(two_theta)
     for centre, area, width in zip(np.rad2deg(2 * theta), weight, widths):
-        low, high = np.searchsorted(two_theta, (centre - 60 * width, centre + 60 * width))
+        low, high = np.searchsorted(two_theta, (centre - reach * width, centre + reach * width))
         total[low:high] += area * _pseudo_voigt(two_theta[low:high] - centre, width)
     return total
 

@@ -6,7 +6,9 @@ for the analysis to read. The stem of the file up to its first underscore is the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -125,9 +127,15 @@ def nmc_cell(lithium: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     >>> round(float(c) / 3, 3)
     4.733
     """
+    along_a, along_c = _nmc_curves()
+    return along_a(lithium), along_c(lithium)
+
+
+@cache
+def _nmc_curves() -> tuple[Callable, Callable]:
     from scipy.interpolate import PchipInterpolator
 
-    return PchipInterpolator(NMC_LITHIUM, NMC_A)(lithium), PchipInterpolator(NMC_LITHIUM, NMC_C)(lithium)
+    return PchipInterpolator(NMC_LITHIUM, NMC_A), PchipInterpolator(NMC_LITHIUM, NMC_C)
 
 
 def write_cif(structure: Structure, folder: Path) -> Path:

@@ -28,7 +28,7 @@ def store(tmp_path, experiment) -> Store:
         confidence=0.4,
         text=ATTACK,
     )
-    store.edit(mark.id, author="Bob", confidence=0.9)
+    store.edit(mark.id, author=f"Ada {ATTACK}", confidence=0.9)
     yield store
     store.close()
 
@@ -43,7 +43,7 @@ def test_everything_is_in_it(tmp_path, experiment, store, read_page):
         "1 event found",
         "Cycling record with voltage 3 to 4 V",
         "2 peaks followed",
-        "1 mark by Bob",
+        "1 mark by Ada",
         "2026-03-01 10:00:00 UTC to 2026-03-01 10:29:00 UTC",
         "20.0 (19.0 to 21.0)",  # the event, with its limits
         "565.61(8)",  # 8.27³ Å³ with 1 σ of 0.08

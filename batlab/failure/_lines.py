@@ -1,0 +1,161 @@
+"""A store as lines of JSON, one a row: out without loss, and in again without duplicates."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batlab.errors import ReadError
+from batlab.failure._mark import hub_user
+from batlab.failure._tables import FORMAT, documents, links, marks
+
+TABLES = {"mark": marks, "document": documents, "link": links}
+HEAD = "batlab store"
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge did.
+
+    Attributes
+    ----------
+    added, known
+        Versions that are new here, and versions that were here already.
+    diverged
+        Ids of what was changed on both sides: the versions that came in follow those that were here.
+    left
+        Ids of marks and links of other people who must merge their later versions themselves.
+    """
+
+    added: int
+    known: int
+    diverged: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+def lines(connection: Any) -> Iterator[str]:
+    """Yield the head and then every row of every table as one line of JSON."""
+    from batlab.failure import _rows
+
+    yield json.dumps({"what": HEAD, "format": FORMAT})
+    for name, table in TABLES.items():
+        for row in _rows.plain(connection, table):
+            yield json.dumps({"table": name, **row}, ensure_ascii=False)
+
+
+def write(path: Path, text: Iterable[str]) -> int:
+    """Write the lines beside `path` and put them in its place when they are whole; return how many rows they hold."""
+    handle, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
+    try:
+        with open(handle, "w", encoding="utf-8", newline="\n") as file:
+            count = sum(file.write(f"{line}\n") > 0 for line in text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+    return count - 1
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of lines, each checked against the columns of its table."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReadError(f"{path} cannot be read as lines of a store: {error}") from error
+    rows = []
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: it also cuts at U+2028
+        if number == 1 or line.strip():
+            try:
+                found = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise ReadError(f"{path}: line {number} is no JSON: {error}") from error
+            rows.append(_head(path, found) if number == 1 else _row(path, number, found))
+    return rows[1:]
+
+
+def _head(path: Path, found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict) or found.get("what") != HEAD:
+        raise ReadError(f"{path} holds no lines of a store: its first line must be {{'what': {HEAD!r}, …}}")
+    held = found.get("format")
+    if not isinstance(held, int) or held > FORMAT:
+        raise ReadError(f"{path} has format {held}, this batlab knows formats up to {FORMAT}; update batlab")
+    return found
+
+
+def _row(path: Path, number: int, found: Any) -> dict[str, Any]:
+    table = TABLES.get(str(found.get("table"))) if isinstance(found, dict) else None
+    if table is None:
+        raise ReadError(f"{path}: line {number} must name its table, one of {', '.join(TABLES)}")
+    for name, value in found.items():
+        if name == "table":
+            continue
+        if name not in table.c or name in ("row", "login"):
+            raise ReadError(f"{path}: line {number} has {name!r}, which {found['table']}s do not have")
+        column = table.c[name]
+        kind: Any = (int, float) if column.type.python_type is float else column.type.python_type
+        is_right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        if not is_right and not (value is None and column.nullable):
+            raise ReadError(
+                f"{path}: line {number}: {name} must be {column.type.python_type.__name__}, got {value!r:.80}"
+            )
+    missing = [c.name for c in table.c if not c.nullable and c.name not in (*found, "row", "login", "person")]
+    if missing:
+        raise ReadError(f"{path}: line {number} lacks {', '.join(missing)}")
+    return {"person": "", **found}
+
+
+def merge(connection: Any, rows: Iterable[dict[str, Any]]) -> Merged:
+    """Add the rows that are not here yet; a version is the same if it says the same, whatever its number."""
+    added, known = 0, 0
+    diverged: dict[str, None] = {}
+    left: dict[str, None] = {}
+    held: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for given in rows:
+        row = {name: value for name, value in given.items() if name != "table"}
+        key = (given["table"], row.get("kind", ""), row["id"])
+        if key not in held:
+            held[key] = _held(connection, *key)
+        here = held[key]
+        if any(_same(row, other) for other in here):
+            known += 1
+            continue
+        if here and given["table"] != "document" and not _is_mine(here[0]):
+            left[row["id"]] = None
+            continue
+        newest = max((other["version"] for other in here), default=0)
+        if row["version"] <= newest:
+            if row.get("kind") != "experiment":  # whose data add up
+                diverged[row["id"]] = None
+            row["version"] = newest + 1
+        connection.execute(TABLES[given["table"]].insert(), row)
+        here.append({**row, "was_new": True})
+        added += 1
+    return Merged(added, known, tuple(diverged), tuple(left))
+
+
+def _held(connection: Any, table: str, kind: str, known: str) -> list[dict[str, Any]]:
+    from batlab.failure import _rows
+
+    rows = _rows.plain(connection, TABLES[table], known, kind or None)
+    return sorted(rows, key=lambda row: row["version"])
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Compare all but the number of the version; evidence is named by its content."""
+    if one.get("kind") == "evidence":
+        return True
+    return all(one.get(name) == other.get(name) for name in (*one, *other) if name not in ("version", "was_new"))
+
+
+def _is_mine(first: dict[str, Any]) -> bool:
+    """On a hub, later versions of what was here before come from its author only."""
+    person = hub_user()
+    return not person or "was_new" in first or first["author"] == person

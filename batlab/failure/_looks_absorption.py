@@ -1,0 +1,77 @@
+"""Looks at absorption spectra: edges, their step, the white line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+
+from batlab.failure._looks import CHARGED, DISCHARGED, Look, Pairs, change, pair, relative
+
+FEWEST = 8  # frames without cycles from which on the end is compared with the beginning
+
+
+def edges(table: xr.Dataset) -> Iterator[Look]:
+    """Yield looks at ``e0`` (frame)."""
+    yield from _states(table, "e0", (("xas.edge_charged", CHARGED), ("xas.edge_discharged", DISCHARGED)))
+
+
+def steps(table: xr.Dataset) -> Iterator[Look]:
+    """Yield the look at ``edge_step`` (frame): all states, as the amount of metal does not hang on the charge."""
+    pairs = pair(table)
+    values, sigma = _numbers(table, "edge_step")
+    if pairs is None:
+        yield from _ends(table, "xas.edge_step", values, sigma, is_relative=True)
+        return
+    effect, spread = change(values, sigma, pairs, relative)
+    if np.isfinite(effect):
+        told = f"{len(pairs.first)} frames of the last visit to those of the first in the same state"
+        yield Look("xas.edge_step", "change", effect, spread, told, table, pairs.frames, pairs.cycles)
+
+
+def white_lines(table: xr.Dataset) -> Iterator[Look]:
+    """Yield the look at ``height`` (frame) of `xas.white_line`."""
+    yield from _states(table, "height", (("xas.white_line", DISCHARGED),))
+
+
+def _states(table: xr.Dataset, name: str, wanted: tuple) -> Iterator[Look]:
+    pairs = pair(table)
+    values, sigma = _numbers(table, name)
+    if pairs is None:
+        yield from _ends(table, wanted[-1][0], values, sigma, is_relative=False)
+        return
+    for observable, limits in wanted:
+        there: Pairs = pairs.within(limits)
+        if not len(there.first):
+            continue
+        effect, spread = change(values, sigma, there)
+        if np.isfinite(effect):
+            told = f"{len(there.first)} frames of the last visit less those of the first in the same state"
+            yield Look(observable, "change", effect, spread, told, table, there.frames, there.cycles)
+
+
+def _ends(
+    table: xr.Dataset, observable: str, values: np.ndarray, sigma: np.ndarray, *, is_relative: bool
+) -> Iterator[Look]:
+    """Without cycles: the last quarter of the frames against the first, unless they are seen to be in another state."""
+    known = np.flatnonzero(np.isfinite(values))
+    if len(known) < FEWEST or any(name in table.variables for name in ("voltage", "charge_passed", "capacity")):
+        return
+    n = len(known) // 4
+    early, late = values[known[:n]], values[known[-n:]]
+    scatter = np.hypot(*(part.std(ddof=1) / np.sqrt(n) for part in (early, late)))
+    effect = float(late.mean() / early.mean() - 1) if is_relative else float(late.mean() - early.mean())
+    scatter = float(scatter / abs(early.mean()) if is_relative else scatter)
+    frame = table["frame"].values if "frame" in table.coords else np.arange(table.sizes["frame"])
+    told = f"mean of the last {n} frames against that of the first {n}; σ from their scatter"
+    yield Look(observable, "change", effect, scatter, told, table,
+               frames=(float(frame[known[0]]), float(frame[known[-1]])), freedom=2 * n - 2)  # fmt: skip
+
+
+def _numbers(table: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
+    values = table[name].values.astype(float)
+    if f"{name}_sigma" in table:
+        return values, table[f"{name}_sigma"].values.astype(float)
+    steps = np.diff(values)
+    return values, np.full(len(values), max(float(np.nanmedian(np.abs(steps))) if len(steps) else 0.0, 1e-12))

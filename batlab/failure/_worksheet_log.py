@@ -1,0 +1,90 @@
+"""What a worksheet remembers: changes, signatures, and the versions that were signed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from batlab.errors import refuse_unknown
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change: `field` of `row` went from `before` to `after`; field ``"row"`` is the row as a whole.
+
+    `created` is ISO 8601, UTC; `row` is empty where the worksheet as a whole was changed.
+    """
+
+    version: int
+    created: str
+    author: str
+    row: str
+    field: str
+    before: Any
+    after: Any
+    reason: str = ""
+
+    def __str__(self) -> str:
+        who = f"{self.created[:19]} {self.author}, version {self.version}"
+        if self.field == "row":
+            what = "added the row" if self.before is None else "removed the row"
+        else:
+            what = f"{self.field}: {_short(self.before)} -> {_short(self.after)}"
+        return f"{who}: {what}{f' ({self.reason})' if self.reason else ''}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Change:
+        """Return the change that `as_dict` wrote."""
+        refuse_unknown("a change", values, cls.__dataclass_fields__)
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Who signed, when (ISO 8601, UTC), with what words; `sha256` is that of the version's content."""
+
+    author: str
+    created: str
+    statement: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version as it was signed: all its content as plain values, and the signatures."""
+
+    version: int
+    content: dict[str, Any]
+    signatures: tuple[Signature, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return {
+            "version": self.version,
+            "content": self.content,
+            "signatures": [asdict(one) for one in self.signatures],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Version:
+        """Return the version that `as_dict` wrote."""
+        refuse_unknown("a version", values, cls.__dataclass_fields__)
+        return cls(values["version"], values["content"], tuple(Signature(**one) for one in values["signatures"]))
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a version's content, written as JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _short(value: Any) -> str:
+    value = value.get("value") if isinstance(value, dict) else value
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,466 @@
+"""The worksheet for the safety board: failure modes, mechanisms and effects, rated, signed, with their evidence."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from batlab.errors import ReadError, choose, did_you_mean, refuse_unknown
+from batlab.failure._mark import LONGEST_TEXT, author_name, plain_text
+from batlab.failure._worksheet_log import Change, Signature, Version, digest
+from batlab.failure._worksheet_priority import ActionPriority
+from batlab.failure._worksheet_row import RATINGS, WORDS, Rating, Row, checked, level, new_row
+from batlab.failure.evidence import Evidence
+from batlab.failure.evidence import checked as checked_evidence
+
+if TYPE_CHECKING:
+    from batlab.failure._assess import Assessment
+    from batlab.failure._knowledge import Knowledge
+
+Named = Row | str
+FORMAT = 1
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Worksheet:
+    """A failure modes, mechanisms and effects analysis (FMMEA). Nothing changes it: every method returns another one.
+
+    Attributes
+    ----------
+    id, title, version
+        UUID; what it is about; number of the version, which `sign` freezes.
+    rows
+        `Row`, in the order in which they were made; ``ranked()`` has the worst first.
+    evidence
+        All `Evidence` that the rows point at.
+    changes
+        Everything that was ever changed: who, when, what, why. It only grows.
+    signed
+        The versions that were signed, as they were then.
+    priorities
+        Table of action priorities, if one was given.
+    """
+
+    id: str
+    title: str
+    version: int = 1
+    rows: tuple[Row, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    changes: tuple[Change, ...] = ()
+    signed: tuple[Version, ...] = ()
+    priorities: ActionPriority | None = None
+
+    def __repr__(self) -> str:
+        state = f"signed by {', '.join(one.author for one in self.signatures)}" if self.is_signed else "not signed"
+        return f"Worksheet({self.title!r}, {len(self.rows)} rows, version {self.version}, {state})"
+
+    def __eq__(self, other: object) -> bool:
+        return self.as_dict() == other.as_dict() if isinstance(other, Worksheet) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.version, len(self.changes)))
+
+    def __getitem__(self, row: Named) -> Row:
+        """Return the row with an id (or the row of that id as it is here)."""
+        known = row if isinstance(row, str) else row.id
+        for one in self.rows:
+            if one.id == known:
+                return one
+        ids = [one.id for one in self.rows]
+        raise KeyError(f"worksheet {self.title!r} has no row {known!r}{did_you_mean(known, ids)}")
+
+    def _repr_html_(self) -> str:
+        from batlab.failure._worksheet_html import table
+
+        return table(self)
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether this version is signed, so that the next change makes another one."""
+        return bool(self.signed) and self.signed[-1].version == self.version
+
+    @property
+    def signatures(self) -> tuple[Signature, ...]:
+        """Signatures under this version."""
+        return self.signed[-1].signatures if self.is_signed else ()
+
+    def ranked(self, by: str = "rpn") -> list[Row]:
+        """Return the rows, the worst first: by RPN, or by action ``"priority"`` and then RPN.
+
+        Among equals the higher severity comes first, then the higher occurrence; what is not rated yet comes last.
+        """
+        choose("by", by, ("rpn", "priority"))
+        words = self.priorities.words if self.priorities else ()
+        if by == "priority" and not words:
+            raise ValueError("the worksheet has no action priorities; give it some with prioritize")
+
+        def key(row: Row) -> tuple[int, ...]:
+            word = self.priority(row)
+            urgency = (words.index(word) if word in words else len(words)) if by == "priority" else 0
+            return (urgency, -(row.rpn or 0), -(row.severity.value or 0), -(row.occurrence.value or 0))
+
+        return sorted(self.rows, key=key)
+
+    def priority(self, row: Named) -> str | None:
+        """Return the action priority of a row; None without a table, or where it is silent."""
+        here = self[row]
+        if self.priorities is None:
+            return None
+        return self.priorities.of(here.severity.value, here.occurrence.value, here.detection.value)
+
+    def matrix(self) -> dict[tuple[int, int], list[Row]]:
+        """Return the rows of each ``(severity, occurrence)``: the criticality matrix of IEC 60812."""
+        cells: dict[tuple[int, int], list[Row]] = {}
+        for row in self.rows:
+            if row.severity.value is not None and row.occurrence.value is not None:
+                cells.setdefault((row.severity.value, row.occurrence.value), []).append(row)
+        return cells
+
+    def evidence_of(self, row: Named) -> list[Evidence]:
+        """Return the evidence that a row and its ratings point at."""
+        wanted = self[row].all_evidence
+        return [item for item in self.evidence if item.id in wanted]
+
+    def history(self, row: Named) -> list[Change]:
+        """Return what was changed in a row, also in one that was removed, the first change first."""
+        known = row if isinstance(row, str) else row.id
+        found = [change for change in self.changes if change.row == known]
+        if not found:
+            raise KeyError(f"worksheet {self.title!r} never had a row {known!r}")
+        return found
+
+    def rate(
+        self,
+        row: Named,
+        *,
+        reason: str,
+        author: str | None = None,
+        severity: int | None = None,
+        occurrence: int | None = None,
+        detection: int | None = None,
+        evidence: Iterable[Evidence | str] = (),
+    ) -> Worksheet:
+        """Set ratings of a row by hand, and say why. What was computed stays beside them.
+
+        Parameters
+        ----------
+        row
+            A row or its id.
+        reason, author
+            Why, and who says so (without it the name under which you are logged in).
+        severity, occurrence, detection
+            Whole numbers from 1 to 10; those left out stay as they are.
+        evidence
+            What the new numbers rest on, as `Evidence` or ids of what the worksheet has; without any they are
+            judgements.
+        """
+        values = {"severity": severity, "occurrence": occurrence, "detection": detection}
+        values = {name: level(name, value) for name, value in values.items() if value is not None}
+        if not values:
+            raise ValueError(f"failure.Worksheet.rate needs a rating to set: {', '.join(RATINGS)}")
+        why = plain_text("reason", reason, required=True, longest=LONGEST_TEXT)
+        here, who, when = self[row], author_name(author), _now()
+        known, more = self._evidence(evidence)
+        set_by_hand = {
+            name: replace(getattr(here, name), value=value, evidence=known, author=who, created=when, reason=why)
+            for name, value in values.items()
+        }
+        return self._changed(replace(here, **set_by_hand), who, when, why, more)
+
+    def edit(self, row: Named, *, author: str | None = None, reason: str = "", **texts: Any) -> Worksheet:
+        """Change texts of a row (``cause``, ``action`` …) or its list of ``evidence``."""
+        refuse_unknown("failure.Worksheet.edit", texts, [*WORDS, "evidence"])
+        if not texts:
+            raise ValueError(f"failure.Worksheet.edit needs something to change: {', '.join(WORDS)} or evidence")
+        known, more = self._evidence(texts.pop("evidence", self[row].evidence))
+        changed = checked(replace(self[row], **texts, evidence=known))
+        return self._changed(changed, author_name(author), _now(), plain_text("reason", reason), more)
+
+    def add(self, *, author: str | None = None, reason: str = "", **fields: Any) -> Worksheet:
+        """Add a row: texts by name (``component`` and ``mechanism`` at least), ratings as numbers, ``evidence``."""
+        known, more = self._evidence(fields.get("evidence", ()))
+        who, when = author_name(author), _now()
+        made = new_row({**fields, "evidence": known})
+        by_hand = {
+            name: replace(getattr(made, name), author=who, created=when, reason=reason)
+            for name in RATINGS
+            if getattr(made, name).value is not None
+        }
+        return self._with(replace(made, **by_hand), who, when, plain_text("reason", reason), more)
+
+    def remove(self, row: Named, *, reason: str, author: str | None = None) -> Worksheet:
+        """Take a row away; its history stays."""
+        here, base = self[row], self._next()
+        why = plain_text("reason", reason, required=True, longest=LONGEST_TEXT)
+        change = Change(base.version, _now(), author_name(author), here.id, "row", here.as_dict(), None, why)
+        return replace(base, rows=tuple(one for one in base.rows if one.id != here.id), changes=(*base.changes, change))
+
+    def prioritize(self, table: ActionPriority | None, *, author: str | None = None) -> Worksheet:
+        """Give the worksheet a table of action priorities (`read_action_priority`), or none."""
+        if not isinstance(table, ActionPriority | None):
+            raise TypeError(f"a table must come from failure.read_action_priority, got {type(table).__name__}")
+        base = self._next()
+        names = [one.name if one else None for one in (base.priorities, table)]
+        change = Change(base.version, _now(), author_name(author), "", "priorities", names[0], names[1])
+        return replace(base, priorities=table, changes=(*base.changes, change))
+
+    def sign(self, *, author: str | None = None, statement: str = "") -> Worksheet:
+        """Sign this version; it is frozen as it is, and the next change starts another. Several may sign one version.
+
+        Raises
+        ------
+        ValueError
+            A row is not rated in full, or this person has signed already.
+        """
+        who = author_name(author)
+        open_rows = [row for row in self.rows if row.rpn is None]
+        if open_rows or not self.rows:
+            what = (
+                f"{len(open_rows)} rows are not rated in full, first {open_rows[0]!r}" if open_rows else "it is empty"
+            )
+            raise ValueError(f"worksheet {self.title!r} cannot be signed: {what}")
+        if any(one.author == who for one in self.signatures):
+            raise ValueError(f"{who} has signed version {self.version} already")
+        content = self._content()
+        signature = Signature(who, _now(), plain_text("statement", statement), digest(content))
+        if self.is_signed:
+            last = replace(self.signed[-1], signatures=(*self.signatures, signature))
+            return replace(self, signed=(*self.signed[:-1], last))
+        return replace(self, signed=(*self.signed, Version(self.version, content, (signature,))))
+
+    def at(self, version: int) -> Worksheet:
+        """Return the worksheet as it was when `version` was signed, with its signatures."""
+        for number, kept in enumerate(self.signed):
+            if kept.version == version:
+                told = {"what": "batlab worksheet", "format": FORMAT, **kept.content}
+                log = [change.as_dict() for change in self.changes if change.version <= version]
+                return Worksheet.from_dict(
+                    {**told, "changes": log, "signed": [one.as_dict() for one in self.signed[: number + 1]]}
+                )
+        known = ", ".join(str(kept.version) for kept in self.signed) or "none"
+        raise ValueError(f"version {version!r} of worksheet {self.title!r} was never signed; signed are: {known}")
+
+    def follows(self, earlier: Worksheet) -> bool:
+        """Return whether this is `earlier` with nothing but additions to its history and signatures."""
+        n, kept = len(earlier.changes), len(earlier.signed)
+        same = all(
+            now.version == then.version and now.signatures[: len(then.signatures)] == then.signatures
+            for now, then in zip(self.signed, earlier.signed, strict=False)
+        )
+        return self.id == earlier.id and len(self.signed) >= kept and self.changes[:n] == earlier.changes and same
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the worksheet; the name's end says how: ``.xlsx``, ``.csv``, ``.json`` or ``.html``.
+
+        Each form holds everything, history and signatures too, and `read_worksheet` brings it back as it was.
+        ``.xlsx`` needs the package openpyxl (``pip install 'batlab[xlsx]'``).
+        """
+        from batlab.failure._worksheet_files import write
+
+        write(self, path)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain values that JSON holds."""
+        told = self._content()
+        return {
+            "what": "batlab worksheet",
+            "format": FORMAT,
+            **told,
+            "changes": [change.as_dict() for change in self.changes],
+            "signed": [version.as_dict() for version in self.signed],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Worksheet:
+        """Return the worksheet that `as_dict` wrote.
+
+        Raises
+        ------
+        ReadError
+            It is none, is of a newer format, or a signed version is not what was signed.
+        """
+        if not isinstance(values, Mapping) or values.get("what") != "batlab worksheet":
+            raise ReadError("this is no worksheet of batlab")
+        if not isinstance(values.get("format"), int) or values["format"] > FORMAT:
+            raise ReadError(
+                f"the worksheet has format {values.get('format')!r}, this batlab knows formats up to {FORMAT}"
+            )
+        try:
+            refuse_unknown("a worksheet", values, ["what", "format", *(one.name for one in fields(cls))])
+            made = cls(
+                plain_text("id", values["id"], required=True), plain_text("title", values["title"], required=True),
+                int(values["version"]), tuple(Row.from_dict(row) for row in values["rows"]),
+                tuple(Evidence.from_dict(item) for item in values["evidence"]),
+                tuple(Change.from_dict(one) for one in values["changes"]),
+                tuple(Version.from_dict(one) for one in values["signed"]),
+                _priorities(values["priorities"]),
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError) as error:
+            raise ReadError(f"the worksheet cannot be read: {type(error).__name__}: {error}") from error
+        made._verify()
+        return made
+
+    def _verify(self) -> None:
+        for version in self.signed:
+            for signature in version.signatures:
+                if digest(version.content) != signature.sha256:
+                    raise ReadError(
+                        f"version {version.version} of worksheet {self.title!r} is not what {signature.author} signed"
+                    )
+        if self.is_signed and self.signed[-1].content != self._content():
+            raise ReadError(f"worksheet {self.title!r} was changed after version {self.version} was signed")
+        ids = {item.id for item in self.evidence}
+        for row in self.rows:
+            for known in row.all_evidence:
+                if known not in ids:
+                    raise ReadError(f"row {row.id} points at evidence {known!r}, which the worksheet does not have")
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "title": self.title,
+            "version": self.version,
+            "rows": [row.as_dict() for row in self.rows],
+            "evidence": [item.as_dict() for item in self.evidence],
+            "priorities": self.priorities
+            and {
+                "name": self.priorities.name,
+                "rules": [[*map(list, rule[:3]), rule[3]] for rule in self.priorities.rules],
+            },
+        }
+
+    def _next(self) -> Worksheet:
+        """Return what may be changed: this version, or a new one where it is signed."""
+        return replace(self, version=self.version + 1) if self.is_signed else self
+
+    def _evidence(self, evidence: Iterable[Evidence | str]) -> tuple[tuple[str, ...], tuple[Evidence, ...]]:
+        """Return the ids of `evidence`, and those of it that the worksheet does not have yet."""
+        if isinstance(evidence, str | Mapping):
+            raise TypeError(f"evidence must be a list of Evidence or of ids, got {evidence!r:.80}")
+        given = list(evidence)
+        more = checked_evidence([one for one in given if not isinstance(one, str)], "failure.Worksheet")
+        here = {item.id for item in (*self.evidence, *more)}
+        ids = [one if isinstance(one, str) else Evidence.from_dict(one).id if isinstance(one, Mapping) else one.id
+               for one in given]  # fmt: skip
+        for known in ids:
+            if known not in here:
+                raise ValueError(f"the worksheet has no evidence {known!r}; give the Evidence itself")
+        new = {item.id: item for item in more if item.id not in {one.id for one in self.evidence}}
+        return tuple(dict.fromkeys(ids)), tuple(new.values())
+
+    def _changed(self, row: Row, who: str, when: str, why: str, more: tuple[Evidence, ...]) -> Worksheet:
+        base, before, after = self._next(), self[row].as_dict(), row.as_dict()
+        changes = [
+            Change(base.version, when, who, row.id, name, before[name], after[name], why)
+            for name in after
+            if before[name] != after[name]
+        ]
+        rows = tuple(row if one.id == row.id else one for one in base.rows)
+        if not changes:
+            return self
+        return replace(base, rows=rows, evidence=(*base.evidence, *more), changes=(*base.changes, *changes))
+
+    def _with(self, row: Row, who: str, when: str, why: str, more: tuple[Evidence, ...]) -> Worksheet:
+        base = self._next()
+        change = Change(base.version, when, who, row.id, "row", None, row.as_dict(), why)
+        return replace(base, rows=(*base.rows, row), evidence=(*base.evidence, *more), changes=(*base.changes, change))
+
+
+def worksheet(
+    assessment: Assessment | None = None,
+    *,
+    title: str = "FMMEA",
+    rows: Sequence[Mapping[str, Any]] = (),
+    author: str | None = None,
+    table: Knowledge | str | os.PathLike | None = None,
+    scales: str | os.PathLike | None = None,
+    at_least: float = 0.1,
+) -> Worksheet:
+    """Start a worksheet: a row for each likely mechanism of an assessment, rated by its evidence, or rows by hand.
+
+    Severity is the level of the mechanism's worst effect. Occurrence is the level of an expected share: probability of
+    the mechanism × share of the examined cycles in which it was seen × confidence of the best look. Detection is the
+    level of the easiest technique that saw it, more where it cannot be told apart. The levels stand in
+    ``failure/worksheet_scales.toml``; ``print(row.occurrence.explain())`` shows every term. The risk priority number is
+    RPN = S · O · D.
+
+    Parameters
+    ----------
+    assessment
+        From `failure.assess`. Each rating points at the evidence for its mechanism; where nothing was seen, or what
+        was seen has not raised its probability, it is marked as a judgement.
+    title, author
+        What it is about; who makes it (without it the name under which you are logged in).
+    rows
+        Further rows, as dicts of texts (``component`` and ``mechanism`` at least), numbers and ``evidence``.
+    table
+        The table of knowledge that the assessment was made with; batlab's own by default.
+    scales
+        A file like ``worksheet_scales.toml`` of one's own.
+    at_least
+        Smallest probability of a mechanism that gets a row, 0 to 1.
+
+    Returns
+    -------
+    Worksheet
+        Version 1, not signed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No assessment; a field of a row or a number is not what it should be.
+    ReadError
+        The scales are wrong.
+
+    References
+    ----------
+    C. Hendricks, N. Williard, S. Mathew, M. Pecht, J. Power Sources 297, 113 (2015),
+    doi:10.1016/j.jpowsour.2015.07.100; IEC 60812:2018.
+
+    Examples
+    --------
+    >>> made = worksheet(title="cell 7", author="ada", rows=[{"component": "separator", "mode": "internal short",
+    ...     "mechanism": "dendrite", "severity": 7, "occurrence": 4, "detection": 5}])
+    >>> made.rows[0].rpn, made.rows[0].basis
+    (140, 'judgement')
+    >>> made = made.rate(made.rows[0], detection=6, reason="no pressure sensor", author="ada").sign(author="bob")
+    >>> made
+    Worksheet('cell 7', 1 rows, version 1, signed by bob)
+    """
+    from batlab.failure._knowledge import Knowledge, knowledge
+    from batlab.failure._worksheet_rate import read_scales, rows_of
+
+    if isinstance(at_least, bool) or not 0 <= at_least <= 1:
+        raise ValueError(f"at_least must be a probability from 0 to 1, got {at_least!r}")
+    made, who = Worksheet(str(uuid.uuid4()), plain_text("title", title, required=True)), author_name(author)
+    if assessment is not None:
+        if not hasattr(assessment, "candidates") or not hasattr(assessment, "evidence"):
+            raise TypeError(f"worksheet needs an assessment from failure.assess, got {type(assessment).__name__}")
+        known = table if isinstance(table, Knowledge) else knowledge(table)
+        made = replace(made, evidence=tuple(dict.fromkeys(assessment.evidence)))
+        for row in rows_of(assessment, known, read_scales(scales), at_least):
+            made = made._with(row, who, _now(), f"computed from evidence, knowledge {assessment.knowledge}", ())
+    for values in rows:
+        made = made.add(author=who, **values)
+    return made
+
+
+def _priorities(told: Any) -> ActionPriority | None:
+    if told is None:
+        return None
+    rules = [((*rule[0],), (*rule[1],), (*rule[2],), plain_text("priority", rule[3])) for rule in told["rules"]]
+    for *spans, _ in rules:
+        if not all(len(span) == 2 and all(isinstance(one, int) for one in span) for span in spans):
+            raise ValueError(f"a rule of the action priorities must have three spans, got {spans!r}")
+    return ActionPriority(tuple(rules), plain_text("name", told["name"]))  # type: ignore[arg-type]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+__all__ = ["Rating", "Row", "Worksheet", "worksheet"]

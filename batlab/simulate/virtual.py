@@ -1,0 +1,265 @@
+"""One virtual cell that ages as it is told, seen by diffraction, absorption and electrochemistry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from batlab.errors import choose
+from batlab.schema import quantity, record
+from batlab.simulate import absorption, ageing, cell_life, diffraction
+from batlab.simulate.cell import GRAPHITE_VOLTAGE, NMC_VOLTAGE
+from batlab.simulate.cell_life import Life
+from batlab.simulate.structures import write_cif
+from batlab.simulate.virtual_truth import EXPOSURES, LAG, moments, virtual_truth
+
+FUNCTION = "simulate.virtual_cell"
+TECHNIQUES = ("xrd", "xas", "echem")
+START = np.datetime64("2024-03-05T09:00:00", "ns")
+LEAST_CYCLES = 12
+# What differs from cell to cell (relative, 1 σ): sizes of both electrodes, resistance, nickel on lithium's sites.
+CELLS = {"positive": 0.01, "negative": 0.01, "resistance": 0.05, "mixing": 0.08}
+MIXING = 0.03
+# Noise and drift, 1 σ: of readings [V, A, degC], of where the sample lies and of the flux (parts), of the energy [eV],
+# of μ, of how much nickel the beam meets.
+READING = {"voltage": 2e-4, "current": 2e-6, "temperature": 0.05}
+PLACE = {"session": 1e-4, "frame": 1e-5}
+FLUX = 0.005
+CALIBRATION = {"session": 0.10, "frame": 0.02}
+MU, SPOT = 1.0e-3, 0.006
+
+
+def virtual_cell(
+    mechanisms: Mapping[str, float],
+    *,
+    n_cycles: int = 100,
+    seed: int = 0,
+    techniques: Sequence[str] = TECHNIQUES,
+    noise: float = 1.0,
+) -> xr.DataTree:
+    """Return the measurements of one NMC811/graphite cell of 50 mAh that ages by the `mechanisms`.
+
+    Lithium is counted: a charge takes it from the oxide and brings it to the graphite, less what side reactions eat;
+    material that is lost keeps what is in it. Lithium per unit in both electrodes gives the voltage, the cells and
+    shares of the phases in the beam, and the valence of nickel. Two formation cycles at C/10, then `n_cycles` of
+    ageing (charge at C/2 up to 4.2 V, held; discharge at 1C down to 3.0 V), among them five check-ups: a cycle with
+    pulses and one at C/20. In the first, the third and the last of them 22 moments are seen by X-rays, 10 in charge,
+    one at rest, 10 in discharge, one at rest. The first check-up comes before anything planted.
+
+    Every cell differs a little by its `seed`, and ages a little without any mechanism: a thickening interphase. The
+    measurements have Poisson noise, a sample that does not lie in its old place after each visit to the beamline
+    (the lines of the copper foil tell), a monochromator that reads off by about 0.1 eV (the nickel foil tells),
+    and a beam that meets more or less of the electrode. Diffraction sees the whole cell; absorption only the positive
+    electrode, through a hole in the graphite, so that dissolved nickel is gone from it.
+
+    Parameters
+    ----------
+    mechanisms
+        Name -> severity, above 0 and up to 1; ``{}`` is a healthy cell. ``"lithium_plating"``, ``"sei_growth"``,
+        ``"particle_cracking"``, ``"fatigued_phase"``, ``"cation_mixing"``, ``"surface_reconstruction"``,
+        ``"graphite_inhomogeneity"``, ``"transition_metal_dissolution"``. What severity 1 does by the last cycle stands,
+        with its sources, in `batlab.simulate.ageing`.
+    n_cycles
+        Cycles of ageing, at least 12. However many: the end of life is the last of them.
+    seed
+        Same seed, same bits.
+    techniques
+        Which of ``"xrd"``, ``"xas"``, ``"echem"`` are measured. The others' noise does not depend on it.
+    noise
+        Factor of all noise and drift; 0 for none.
+
+    Returns
+    -------
+    xarray.DataTree
+        ``/xrd``: ``intensity`` [count] with σ over (``frame``, ``q``); attribute ``wavelength``. ``/xas``: ``mu`` and
+        ``mu_reference`` with σ over (``frame``, ``energy``). Both have on ``frame`` what the record says at the middle
+        of the exposure: ``cycle``, ``voltage``, ``capacity`` (charge passed in the cycle), ``state_of_charge`` (that
+        over what this cycle's charge took), and ``time``, ``exposure``. ``/echem``: a cycler's record. ``/truth``,
+        never to be read by an analysis: over ``cycle`` the losses since the first check-up, sizes of electrodes [Ah],
+        inventory, resistance; over ``frame`` cells, shares, shift of the edge; attribute ``mechanisms`` (JSON).
+
+    Raises
+    ------
+    ValueError
+        An unknown mechanism or technique; a severity, `n_cycles` or `noise` out of range.
+
+    See Also
+    --------
+    virtual_potentials : the half cells. virtual_structures : the phases as CIF.
+
+    Examples
+    --------
+    >>> cell = virtual_cell({"lithium_plating": 0.5}, n_cycles=12, techniques=["echem"])
+    >>> sorted(cell.children), round(float(cell["/truth"]["lli"][-1]), 1)
+    (['echem', 'truth'], 0.1)
+    """
+    severities = ageing.planted(mechanisms)
+    chosen = _checked(n_cycles, techniques, noise)
+    cell, *others = (np.random.default_rng(one) for one in np.random.SeedSequence(seed).spawn(4))
+    told: dict[str, Any] = {"n_cycles": n_cycles, "seed": seed, "noise": noise}
+    life = _life(severities, cell, n_cycles)
+    makers = {"xrd": _xrd, "xas": _xas, "echem": _echem}
+    nodes = {}
+    for name, generator in zip(TECHNIQUES, others, strict=True):
+        if name in chosen:
+            nodes[f"/{name}"] = _signed(makers[name](life, generator, noise), name, told)
+    truth = virtual_truth(life)
+    truth.attrs["mechanisms"] = json.dumps(severities)
+    nodes["/truth"] = record(truth, FUNCTION, mechanisms=severities, techniques=list(chosen), **told)
+    return xr.DataTree.from_dict(nodes)
+
+
+def virtual_structures(folder: str | Path) -> dict[str, Path]:
+    """Write a CIF of every phase that may be in a virtual cell into `folder` and return the files by phase.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> sorted(virtual_structures(tempfile.mkdtemp()))
+    ['Al', 'Cu', 'Li', 'LiC12', 'LiC6', 'NMC811', 'NiO', 'graphite']
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return {name: write_cif(one, Path(folder)) for name, one in diffraction.EVERY.items()}
+
+
+def virtual_potentials() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Return the half cells of the virtual cell, ``"positive"`` and ``"negative"``: (lithiation, potential [V]).
+
+    As measured on fresh electrodes of the same making; what `echem.half_cell` takes.
+
+    Examples
+    --------
+    >>> lithiation, potential = virtual_potentials()["negative"]
+    >>> lithiation[0], potential[0]
+    (0.0, 0.8)
+    """
+    return {"positive": NMC_VOLTAGE, "negative": GRAPHITE_VOLTAGE}
+
+
+def _checked(n_cycles: Any, techniques: Sequence[str], noise: Any) -> list[str]:
+    if isinstance(n_cycles, bool) or int(n_cycles) != n_cycles or n_cycles < LEAST_CYCLES:
+        raise ValueError(f"n_cycles must be a whole number of at least {LEAST_CYCLES}, got {n_cycles!r}")
+    if isinstance(noise, bool) or not (np.isfinite(noise) and noise >= 0):
+        raise ValueError(f"noise must be 0 (none), 1 (usual) or any number above, got {noise!r}")
+    chosen = [techniques] if isinstance(techniques, str) else list(techniques)
+    if not chosen:
+        raise ValueError(f"techniques must name at least one of {', '.join(TECHNIQUES)}, got none")
+    for one in chosen:
+        choose("techniques", one, TECHNIQUES)
+    return chosen
+
+
+def _life(severities: Mapping[str, float], generator: np.random.Generator, n_cycles: int) -> Life:
+    scale = tuple(1 + CELLS[name] * generator.normal() for name in ("positive", "negative", "resistance"))
+    mixing = MIXING * (1 + CELLS["mixing"] * generator.normal())
+    return cell_life.live(
+        severities, ageing.healthy(generator), n_cycles, scale=(scale[0], scale[1], scale[2]), mixing=mixing
+    )
+
+
+def _xrd(life: Life, generator: np.random.Generator, noise: float) -> xr.Dataset:
+    sessions = _sessions(life)
+    place = noise * PLACE["session"] * generator.normal(size=sessions.max() + 1)[sessions]
+    place += noise * PLACE["frame"] * generator.normal(size=len(sessions))
+    flux = 1 + noise * FLUX * generator.normal(size=len(sessions))
+    there = moments(life, EXPOSURES["xrd"] / 2)
+    mean = np.array([
+        bright * diffraction.expected(diffraction.seen(y, x, told, metal), told, stretch=stretch)
+        for (y, x, told, metal), stretch, bright in zip(there, place, flux, strict=True)
+    ])  # fmt: skip
+    counts = mean + noise * (generator.poisson(mean) - mean) if noise else mean
+    dims = ("frame", "q")
+    return xr.Dataset(
+        {
+            "intensity": quantity(dims, counts, "count", "intensity"),
+            "intensity_sigma": quantity(dims, np.sqrt(np.maximum(counts, 1.0)), "count", "σ of the intensity"),
+        },
+        {**_frame_coordinates(life, "xrd"), "q": quantity("q", diffraction.Q, "1/angstrom", "scattering vector")},
+        {"wavelength": diffraction.WAVELENGTH},
+    )
+
+
+def _xas(life: Life, generator: np.random.Generator, noise: float) -> xr.Dataset:
+    sessions = _sessions(life)
+    drift = noise * CALIBRATION["session"] * generator.normal(size=sessions.max() + 1)[sessions]
+    drift += noise * CALIBRATION["frame"] * generator.normal(size=len(sessions))
+    spot = 1 + noise * SPOT * generator.normal(size=sessions.max() + 1)[sessions]
+    there = moments(life, LAG + EXPOSURES["xas"] / 2)
+    pairs = [absorption.expected(y, told, drift=off) for (y, _, told, _), off in zip(there, drift, strict=True)]
+    mu, foil = (np.array(rows) for rows in zip(*pairs, strict=True))
+    mu = mu * spot[:, None] + noise * MU * generator.normal(size=mu.shape)
+    foil = foil + noise * MU * generator.normal(size=foil.shape)
+    dims, sigma = ("frame", "energy"), np.full(mu.shape, MU * (noise or 1.0))
+    return xr.Dataset(
+        {
+            "mu": quantity(dims, mu, "1", "absorption of the positive electrode"),
+            "mu_sigma": quantity(dims, sigma, "1", "σ of the absorption"),
+            "mu_reference": quantity(dims, foil, "1", "absorption of the nickel foil"),
+            "mu_reference_sigma": quantity(dims, sigma.copy(), "1", "σ of the absorption of the foil"),
+        },
+        {**_frame_coordinates(life, "xas"), "energy": quantity("energy", absorption.ENERGY, "eV", "energy")},
+        {"element": "Ni", "edge": "K"},
+    )
+
+
+def _sessions(life: Life) -> np.ndarray:
+    return np.unique([look.cycle for look in life.looks], return_inverse=True)[1]
+
+
+def _frame_coordinates(life: Life, technique: str) -> dict[str, xr.Variable]:
+    """Return what the cell's record says at the middle of each exposure."""
+    exposure = EXPOSURES[technique]
+    begins = np.array([look.seconds for look in life.looks]) + (LAG if technique == "xas" else 0.0)
+    seconds, voltage, _, charge, cycle, _ = life.record
+    middle = begins + exposure / 2
+    charge_there = np.interp(middle, seconds, charge)
+    cycles = np.array([look.cycle for look in life.looks])
+    tops = np.array([charge[cycle == one].max() for one in cycles])
+    time = START + np.round(begins * 1e9).astype("timedelta64[ns]")
+    return {
+        "frame": quantity("frame", np.arange(len(begins)), "1", "frame"),
+        "time": quantity("frame", time, "", "start of exposure (UTC)"),
+        "exposure": quantity("frame", np.full(len(begins), exposure), "s", "exposure"),
+        "cycle": quantity("frame", cycles, "1", "number of the cycle"),
+        "voltage": quantity("frame", np.interp(middle, seconds, voltage), "V", "voltage of the cell"),
+        "capacity": quantity("frame", charge_there, "Ah", "charge passed in the cycle"),
+        "state_of_charge": quantity("frame", charge_there / tops, "1", "charge over that of this cycle's charge"),
+    }
+
+
+def _echem(life: Life, generator: np.random.Generator, noise: float) -> xr.Dataset:
+    seconds, voltage, current, charge, cycle, step = life.record
+    n = len(seconds)
+    resting = current == 0
+    voltage = voltage + noise * READING["voltage"] * generator.normal(size=n)
+    read = np.where(resting, 0.0, current + noise * READING["current"] * generator.normal(size=n))
+    warm = 25.0 + 20.0 * np.abs(current) + noise * READING["temperature"] * generator.normal(size=n)
+    time = START + np.round(seconds * 1e9).astype("timedelta64[ns]")
+    return xr.Dataset(
+        {
+            "voltage": quantity("record", voltage, "V", "voltage"),
+            "current": quantity("record", read, "A", "current, positive on charge"),
+            "capacity": quantity("record", charge, "Ah", "charge passed in the cycle"),
+            "cycle": quantity("record", cycle, "1", "number of the cycle"),
+            "step": quantity("record", step, "1", "step of the programme"),
+            "temperature": quantity("record", warm, "degC", "temperature of the cell"),
+        },
+        {
+            "record": quantity("record", np.arange(n), "1", "line of the record"),
+            "test_time": quantity("record", seconds, "s", "time since the start of the test"),
+            "time": quantity("record", time, "", "time (UTC)"),
+        },
+    )
+
+
+def _signed(node: xr.Dataset, name: str, told: Mapping[str, Any]) -> xr.Dataset:
+    """Return a node that names itself by its values, as a file would, and does not say what was planted."""
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(one.values).tobytes() for one in node.data_vars.values()))
+    node.attrs.update(source=f"virtual cell, {name}", source_sha256=digest.hexdigest())
+    return record(node, FUNCTION, **told)
