@@ -161,6 +161,7 @@ class ComparisonScreen:
         self.data = data
         for number, panel in enumerate(self.panels):
             panel.plot.visible = number < len(data.names)
+            panel.cursor.visible &= panel.plot.visible
             panel.plot.frame_height = HEIGHTS[len(data.names)]
             panel.words.y = HEIGHTS[len(data.names)] - 3
             self.part(f"{panel.name}_overlay").visible = panel.plot.visible

@@ -5,10 +5,12 @@ const steps = {ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 
 // Frames asked for and not yet shown, newest last: presses faster than the kernel count from the newest.
 let asked = {frames: [], at: -Infinity};
 
-// Cursors that only need to be moved do not wait for Python; what else hangs on the frame follows.
+// Cursors that only need to be moved do not wait for Python; what else hangs on the frame follows. Hidden ones stay: a
+// figure without a size, once asked to paint, has all of them laid out anew.
 function goAhead(frame) {
   const [frames, places] = request.tags, place = places && places[frames.indexOf(frame)];
-  if (typeof place === "number") for (const one of ahead) one.setv({location: place}, {sync: false});
+  if (typeof place !== "number") return;
+  for (const one of ahead) if (one.visible) one.setv({location: place}, {sync: false});
 }
 
 cursor.properties.location.change.connect(() => {
