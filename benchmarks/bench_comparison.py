@@ -4,7 +4,7 @@
 
 JupyterLab runs on this computer, the browser paints without a GPU. One press of an arrow key is one step of the
 cursor; the time runs from the page's ``keydown`` until all five figures have painted the new cursor. It must stay
-below 100 ms (median).
+below 100 ms (median). What else hangs on the frame (words, slider) comes from the kernel; that is told beside it.
 """
 
 from __future__ import annotations
@@ -52,15 +52,21 @@ STEPS = """async (n) => {
     if (waiting && cursors[at].location !== waiting.before) waiting.left.delete(at);
     if (waiting && !waiting.left.size) { waiting.done(); waiting = null; }
   }));
-  const box = document.querySelector(".batlab-explorer"), spent = [];
+  const box = document.querySelector(".batlab-explorer"), spent = [], told = d.get_model_by_name("map_cursor");
   for (let step = 0; step < n; step++) {
-    const start = performance.now();
+    const start = performance.now(), answer = new Promise((done) => {
+      const hear = () => { told.properties.location.change.disconnect(hear); done(); };
+      told.properties.location.change.connect(hear);
+    });
     await new Promise((done) => {
       waiting = {before: cursors[0].location, left: new Set(views.keys()), done};
       box.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight", bubbles: true, composed: true}));
     });
     await new Promise(requestAnimationFrame);
-    spent.push(performance.now() - start);
+    const painted = performance.now() - start;
+    await answer;
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    spent.push([painted, performance.now() - start]);
     await new Promise((done) => setTimeout(done, 50));
   }
   return spent;
@@ -76,8 +82,8 @@ def module(name: str) -> Any:
     return loaded
 
 
-def measure(page: Any, url: str, n_steps: int) -> tuple[list[float], float, float]:
-    """Return the times of the steps, and what one costs the processor in the kernel and in the page's thread [ms]."""
+def measure(page: Any, url: str, n_steps: int) -> tuple[list[list[float]], float, float]:
+    """Return each step's times to painted cursors and words, and its cost in kernel and page [ms]."""
     pages = module("pages")
     pages.open_in_lab(page, url, "comparison.ipynb")
     pages.run_all(page)
@@ -135,14 +141,16 @@ def main() -> None:
         served._stop(server)
         for folder in (root, home):
             shutil.rmtree(folder, ignore_errors=True)
-    steps = sorted(steps)
+    answered = statistics.median(answer for _, answer in steps)
+    steps = sorted(painted for painted, _ in steps)
     median = statistics.median(steps)
     print(
         f"Chromium {told}, headless, no GPU; 4 techniques, 3 maps of {options.frames} frames × {options.points} points"
     )
     print(
         f"one step of the cursor: median {median:.1f} ms, 90 % within {steps[int(0.9 * len(steps))]:.1f} ms, "
-        f"worst {steps[-1]:.1f} ms of {len(steps)} steps; CPU: kernel {kernel:.1f} ms, page {thread:.1f} ms"
+        f"worst {steps[-1]:.1f} ms of {len(steps)} steps;\n"
+        f"words of the panels: median {answered:.1f} ms; CPU: kernel {kernel:.1f} ms, page {thread:.1f} ms"
     )
     print(f"wanted: median at most {WANTED:g} ms: {'met' if median <= WANTED else 'NOT met'}")
 

@@ -9,6 +9,18 @@ import numpy as np
 import xarray as xr
 
 
+def decimals(sigma: float) -> int:
+    """Return how many decimals a number with this uncertainty deserves: to the first digit of σ, the second after a 1.
+
+    >>> [decimals(sigma) for sigma in (51.0, 5.1, 1.67, 0.83, 0.012)]
+    [0, 0, 1, 1, 3]
+    """
+    if not (np.isfinite(sigma) and sigma > 0):
+        return 3
+    first = int(np.floor(np.log10(sigma)))
+    return max(0, (sigma < 1.95 * 10.0**first) - first)
+
+
 @dataclass(frozen=True)
 class Lag:
     """What `estimate_lag` found: ``print`` shows it; numbers and profile stand in `dataset`.
@@ -82,7 +94,9 @@ class Lag:
         ds, attrs = self.dataset, self.dataset.attrs
         low, high = self.interval
         when = str(self.reference)[:19] if isinstance(self.reference, np.datetime64) else f"{self.reference:.6g} s"
-        lines = [f"Lag: add {self.lag:.2f} ± {self.sigma:.2f} s to the frames' clock (95 %: {low:.2f} to {high:.2f} s)"]
+        n = decimals(self.sigma)
+        told = f"{self.lag:.{n}f} ± {self.sigma:.{n}f} s"
+        lines = [f"Lag: add {told} to the frames' clock (95 %: {low:.{n}f} to {high:.{n}f} s)"]
         lines[0] += f", at {when}"
         if attrs["hour"]:
             lines.append(f"  of which {attrs['hour']:+d} h: daylight saving, or another time zone")

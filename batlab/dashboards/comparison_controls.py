@@ -151,8 +151,8 @@ class ComparisonControls:
         with self.following():
             self.slider.value = state.frame
 
-    def show(self, state: ComparisonState, stretches: list[str], lags: dict[str, tuple[str, str]]) -> None:
-        """Let every widget tell the state; `lags` holds for a technique what is known of its lag, and a colour."""
+    def show(self, state: ComparisonState, stretches: list[str], lags: dict[str, tuple[str, str, str]]) -> None:
+        """Let every widget tell the state; `lags` holds each lag as it is told, what is known of it, a colour."""
         with self.following():
             self.slider.value, self.axis.value = state.frame, state.axis
             options = [(words, number) for number, words in enumerate(stretches)]
@@ -163,8 +163,8 @@ class ComparisonControls:
             for row, name in zip(self.rows, self.names, strict=False):
                 row.shows.value, row.feature.value = state.shows[name], state.features[name]
                 if name in state.lags:
-                    row.lag.value = round(state.lags[name], 3)
-                    words, colour = lags[name]
+                    told, words, colour = lags[name]
+                    row.lag.value = float(told)
                     row.told.value = f'<span style="color:{colour};font-size:12px">{html.escape(words)}</span>'
             for box, label in zip(self.pair, state.pair, strict=True):
                 box.value = label

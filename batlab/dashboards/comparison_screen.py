@@ -62,7 +62,7 @@ class ComparisonScreen:
         for panel in self.panels:
             self._add_annotations(panel)
         self.overlay = overlay_panel(list(SLOTS), self.x_range, "")
-        self.request = ColumnDataSource(data={"frame": [state.frame], "frames": [[]]}, name="request")
+        self.request = ColumnDataSource(data={"frame": [state.frame]}, tags=[[]], name="request")
         self.nudge = ColumnDataSource(data={"by": [0], "choose": [0], "count": [0]}, name="nudge")
         self.hands = {slot: ColumnDataSource(data={"ends": []}, name=f"{slot}_hand") for slot in SLOTS}
         # The keys of keys.js count frames, whatever the axis shows.
@@ -128,7 +128,8 @@ class ComparisonScreen:
             Path(__file__).with_name(name).read_text(encoding="utf-8")
             for name in ("keys.js", "comparison_keys.js", "xanes_drag.js")
         )
-        models = {"root": self.root, "request": self.request, "cursor": self.part("map_cursor")}
+        ahead = [*(panel.cursor for panel in self.panels), self.part("overlay_cursor")]
+        models = {"root": self.root, "request": self.request, "cursor": self.part("map_cursor"), "ahead": ahead}
         dragged = {"parts": [self.part(f"{slot}_handle") for slot in SLOTS], "hands": list(self.hands.values())}
         document = Document()
         document.add_root(self.root)
@@ -160,10 +161,18 @@ class ComparisonScreen:
         self.data = data
         for number, panel in enumerate(self.panels):
             panel.plot.visible = number < len(data.names)
+            panel.cursor.visible &= panel.plot.visible
             panel.plot.frame_height = HEIGHTS[len(data.names)]
             panel.words.y = HEIGHTS[len(data.names)] - 3
             self.part(f"{panel.name}_overlay").visible = panel.plot.visible
-        self.request.data = {"frame": [state.frame], "frames": [data.numbers.tolist()]}
+        self.request.data = {"frame": [state.frame]}
+
+    def tell_places(self, state: ComparisonState, stretch: tuple[float, float] | None) -> None:
+        """Tell the keys which frames there are and where the cursor stands for each; None where it has no place."""
+        along = self.data.along(self.data.lead, state.axis, state.lags)
+        there = along.within(stretch)
+        places = [float(place) if is_there else None for place, is_there in zip(along.place, there, strict=True)]
+        self.request.tags = [self.data.numbers.tolist(), places]
 
     def show_axis(self, state: ComparisonState, whole: tuple[float, float]) -> None:
         """Tell what the shared axis is and how much of it is visible."""

@@ -184,7 +184,7 @@ class ComponentScreen(Parts):
         spectra.yaxis.axis_label = axis_label(data.series[data.name])
         spectra.xaxis.visible = False
         self.residual.xaxis.axis_label = axis_label(data.series[data.axis])
-        self.request.data = {"frame": [state.frame], "frames": [data.numbers.tolist()]}
+        self.request.update(data={"frame": [state.frame]}, tags=[data.numbers.tolist()])
 
     def show_against(self, state: ComponentState) -> None:
         """Draw the voltage over what the state says, and fit the axis that it shares with the concentrations."""

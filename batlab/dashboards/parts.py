@@ -53,13 +53,13 @@ class Parts:
 
     def ask(self, frame: int) -> None:
         """Make what carries the wish for another frame from the keys to Python; the root must be there."""
-        self.request = ColumnDataSource(data={"frame": [frame], "frames": [[]]}, name="request")
+        self.request = ColumnDataSource(data={"frame": [frame]}, tags=[[]], name="request")
         # A model belongs to a document, and so speaks to Python, only when a root refers to it.
         self.root.tags = [self.request]
 
     def make_document(self, *more: CustomJS) -> Document:
         """Put the figures into a document with its keys; Bokeh forgets callbacks that are added afterwards."""
-        models = {"root": self.root, "request": self.request, "cursor": self.part("map_cursor")}
+        models = {"root": self.root, "request": self.request, "cursor": self.part("map_cursor"), "ahead": []}
         document = Document()
         document.add_root(self.root)
         document.js_on_event(DocumentReady, CustomJS(args=models, code=script_text("keys.js")), *more)

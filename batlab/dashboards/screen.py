@@ -63,7 +63,7 @@ class Screen(MapParts):
             for name in ("x", "intensity", "reference")
         }
         self.pattern_scaling = None
-        self.request.data = {"frame": [state.frame], "frames": [measurement.numbers.tolist()]}
+        self.request.update(data={"frame": [state.frame]}, tags=[measurement.numbers.tolist()])
 
     def grow(self, measurement: Measurement, state: State, first: int) -> None:
         """Take a series that has grown from frame `first` on: send new rows of the map, and no more where that does.
@@ -73,7 +73,7 @@ class Screen(MapParts):
         self.measurement = measurement
         frames, _points = measurement.whole
         self.heat.y_range.update(bounds=frames, reset_start=frames[0], reset_end=frames[1])
-        self.request.data = {"frame": [state.frame], "frames": [measurement.numbers.tolist()]}
+        self.request.update(data={"frame": [state.frame]}, tags=[measurement.numbers.tolist()])
         new = measurement.series["intensity"].values[int(np.searchsorted(measurement.numbers, first)) :]
         known = new[np.isfinite(new)]
         scaling = self.pattern_scaling

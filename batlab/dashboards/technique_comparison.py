@@ -13,6 +13,7 @@ from bokeh.events import RangesUpdate, SelectionGeometry, Tap
 from traitlets import TraitError
 
 from batlab.align import Lag, Lithium, estimate_lag
+from batlab.align.lag_result import decimals
 from batlab.dashboards import page
 from batlab.dashboards.comparison_controls import (
     BAD,
@@ -183,7 +184,7 @@ class TechniqueComparison(Dashboard):
         self._depth += 1  # what is set here is part of the same refresh
         try:
             dirty |= self._settle(dirty)
-            with self.view.batch(), self.scatter_view.batch():
+            with self.scatter_view.batch(), self.view.batch():  # the panels are sent first
                 self._draw(dirty)
         finally:
             self._depth -= 1
@@ -234,6 +235,8 @@ class TechniqueComparison(Dashboard):
         if dirty & {"pair", "lags"}:
             self.correlation, self._doubt = data.correlate(state.pair, state.lags)
             screen.show_correlation(self.correlation)
+        if is_view or "lags" in dirty:
+            screen.tell_places(state, self.stretch)
         if is_view or dirty & {"frame", "shows", "lags"}:
             screen.show_cursor(state, self._place(), self.stretch)
         if dirty & {"frame", "pair", "lags"}:
@@ -277,14 +280,16 @@ class TechniqueComparison(Dashboard):
             return "all"
         return f"{number + 1}: {stretch[0] / 3600:.4g} to {stretch[1] / 3600:.4g} h"
 
-    def _lag_words(self, name: str) -> tuple[str, str]:
-        """Return what is known of a lag, and whether that is good."""
+    def _lag_words(self, name: str) -> tuple[str, str, str]:
+        """Return a lag as it is told (an estimate to its σ), what is known of it, and the colour of that."""
         found, lag = self.estimates.get(name), self.state.lags.get(name, 0.0)
         if found is None:
-            return ("by hand, σ unknown", DOUBTFUL) if lag else ("as the files say", PLAIN)
+            return (f"{lag:.3f}", *(("by hand, σ unknown", DOUBTFUL) if lag else ("as the files say", PLAIN)))
+        n = decimals(found.sigma)
+        told = f"{lag:.{n if lag == found.lag else 3}f}"
         if abs(lag - found.lag) <= SURE * found.sigma:
-            return f"± {found.sigma:.2g} s (1 σ)", PLAIN
-        return f"{abs(lag - found.lag) / found.sigma:.0f} σ from {found.lag:.1f}", BAD
+            return told, f"± {found.sigma:.{n}f} s (1 σ)", PLAIN
+        return told, f"{abs(lag - found.lag) / found.sigma:.0f} σ from {found.lag:.{n}f}", BAD
 
     def _refresh_code(self) -> None:
         if self.marking.is_code_open:

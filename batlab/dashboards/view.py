@@ -6,11 +6,12 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from bokeh.document import Document
 from bokeh.events import DocumentReady
-from bokeh.models import LayoutDOM
+from bokeh.models import CustomJS, LayoutDOM
 from bokeh.protocol import Protocol
 from jupyter_bokeh import BokehModel
 
@@ -32,6 +33,8 @@ class FigureView(BokehModel):
         self._batch: list[Any] | None = None
         if model.document is None:
             Document().add_root(model)
+        quiet = Path(__file__).with_name("calm.js").read_text(encoding="utf-8")
+        model.document.js_on_event(DocumentReady, CustomJS(code=quiet))
         super().__init__(model, combine_events=True, **kwargs)
         self._model.document.on_event(DocumentReady, self._painted)
 

@@ -118,7 +118,7 @@ class XANESScreen(MapParts):
         energies = data.whole[1]
         if isinstance(self.raw.x_range, Range1d):
             self.raw.x_range.update(start=energies[0], end=energies[1], reset_start=energies[0], reset_end=energies[1])
-        self.request.data = {"frame": [state.frame], "frames": [data.numbers.tolist()]}
+        self.request.update(data={"frame": [state.frame]}, tags=[data.numbers.tolist()])
         self._fill_panel("voltage", data.series if data.has_voltage else None)
 
     def show_spectrum(self, scan: xr.Dataset, state: XANESState) -> None:

@@ -48,6 +48,20 @@ SHOWN = """() => {
           band: model("panel_1_band").visible, visible: model("panel_1_map").visible};
 }"""
 
+# Counts what the page tells the kernel's widgets.
+COUNT = """() => {
+  const panel = Array.from(jupyterapp.shell.widgets("main")).find((one) => one.sessionContext);
+  panel.sessionContext.session.kernel.anyMessage.connect((_, {msg, direction}) => {
+    if (direction === "send" && msg.header.msg_type === "comm_msg") window.batlabSent += 1;
+  });
+}"""
+
+SLOW = """
+import time
+change = comparison._change
+comparison._change = lambda **traits: (time.sleep(1.5), change(**traits))
+"""
+
 
 def _shot(page, name: str) -> None:
     if SHOTS:
@@ -94,6 +108,25 @@ def _move_one_cursor(page) -> None:
     _until(page, _same(clicked["frame"] + 11))
     page.mouse.click(*_at(page, "panel_4_panel", 1.0))
     _until(page, f"{_same(0).split('&&')[0].replace('=== 0', '< 40')} && s.frame === s.slider && s.frame > 0")
+
+
+def _keys_do_not_wait(page) -> None:
+    """The cursors move while the kernel is busy, the last key counts, and nothing is sent back that Python has sent."""
+    before = page.evaluate(SHOWN)
+    page.evaluate("() => { window.batlabSent = 0; }")
+    page.evaluate(COUNT)
+    page.evaluate(pages.RUN, SLOW)
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    ahead = page.evaluate(SHOWN)
+    assert ahead["frame"] == before["frame"]  # Python has not heard of it
+    assert ahead["cursors"][0] > before["cursors"][0]
+    assert ahead["cursors"] == pytest.approx([ahead["cursors"][0]] * 5)
+    after = _until(page, _same(before["frame"] + 3))
+    assert after["cursors"] == pytest.approx(ahead["cursors"])
+    page.wait_for_timeout(1000)
+    assert 1 <= page.evaluate("() => window.batlabSent") <= 3  # three presses, no echo
+    page.evaluate(pages.RUN, "comparison._change = change")
 
 
 def _zoom(page) -> None:
@@ -162,6 +195,7 @@ def test_lab_cursor_zoom_and_lag(lab, page):
     pages.run_all(page)
     _shot(page, "comparison_first")
     _move_one_cursor(page)
+    _keys_do_not_wait(page)
     _drag_the_lag(page)
     _shot(page, "comparison_lag")
     page.get_by_role("button", name="estimate", exact=True).first.click()
@@ -169,7 +203,7 @@ def test_lab_cursor_zoom_and_lag(lab, page):
     _until(page, "s.band")
     lag, sigma = eval(page.evaluate(pages.RUN, "e = comparison.estimates['xrd']; print((e.lag, e.sigma))"))
     assert abs(lag - PLANTED) < 4 * sigma
-    assert _lag(page) == pytest.approx(lag, abs=0.01)
+    assert _lag(page) == pytest.approx(lag, abs=0.5)  # in whole seconds: σ is seconds
     _zoom(page)
     _agree(page)
     _shot(page, "comparison_zoomed")

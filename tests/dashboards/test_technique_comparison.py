@@ -234,7 +234,11 @@ def test_estimate_finds_the_planted_lag_and_shades_its_interval(dashboard):
     assert band.visible
     assert 3600 * (band.right - band.left) == pytest.approx(np.diff(found.interval)[0])
     assert band.left < handle.location < band.right
-    assert f"± {found.sigma:.2g} s" in dashboard.controls.rows[0].told.value
+    sigma = dashboard.controls.rows[0].told.value.partition("± ")[2].partition(" s")[0]
+    assert float(sigma) == pytest.approx(found.sigma, rel=0.1)
+    told = dashboard.controls.rows[0].lag.value
+    assert told == round(found.lag, len(sigma.partition(".")[2]))  # no more digits than its uncertainty has
+    assert f"add {told:.{len(sigma.partition('.')[2])}f} ± {sigma} s" in str(found)
     dashboard.state.lags = {**dashboard.state.lags, "xrd": found.lag + 10 * found.sigma}
     assert "10 σ from" in dashboard.controls.rows[0].told.value
     assert "estimate_lag" not in dashboard.code()  # the lag on the screen is not that one
@@ -294,6 +298,20 @@ def test_a_step_is_one_message_to_each_figure(dashboard, monkeypatch):
     assert len(sent) == 6  # header, metadata and content of one for the panels, one for the correlation
     dashboard.screen.part("panel_1_cursor").location = 1.0  # and one by itself still travels
     assert len(sent) == 9
+
+
+@pytest.mark.parametrize("axis", ["time", "capacity"])
+def test_the_keys_know_where_the_cursor_goes(dashboard, axis):
+    dashboard.state.axis = axis
+    dashboard.state.lags = {**dashboard.state.lags, "xrd": 600.0}
+    frames, places = dashboard.screen.request.tags
+    assert frames == list(range(N_FRAMES))
+    known = [frame for frame, place in zip(frames, places, strict=True) if place is not None]
+    assert len(known) == N_FRAMES if axis == "time" else 10 < len(known) < N_FRAMES  # one rise of the capacity
+    for frame in known[1::13]:
+        dashboard.state.frame = frame
+        assert dashboard.screen.part("panel_2_cursor").location == places[frame]
+        assert dashboard.screen.part("overlay_cursor").location == places[frame]
 
 
 def test_on_capacity_only_one_rise_or_fall_is_shown(dashboard, tree):
