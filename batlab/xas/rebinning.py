@@ -31,8 +31,9 @@ def rebin(
 ) -> xr.Dataset:
     """Return the series on a grid of three regions: before the edge, XANES, and EXAFS in even steps of k.
 
-    A new point is the mean of the old ones that are nearest to it; where there are none it is interpolated linearly
-    between the two about it. Missing points are left out. With all σ equal to s the mean of n points has s/√n.
+    A new point is the mean of the old ones that are nearest to it, brought from their mean energy to its own by a line
+    to the next mean (larch leaves it, up to half an old step off); where there are none it is interpolated linearly
+    between the two about it. Missing points are left out. With all σ equal to s the mean of n points has about s/√n.
     Frames with grids of their own (``energy_measured``) come onto one, over the range that all of them reach.
 
     Parameters
@@ -130,21 +131,23 @@ def three_regions(
 class _Map(NamedTuple):
     """How one old grid becomes the new one."""
 
+    old: np.ndarray
+    new: np.ndarray
     weights: csr_array
     between: tuple[np.ndarray, np.ndarray]
 
     @classmethod
     def of(cls, old: np.ndarray, new: np.ndarray) -> _Map:
-        return cls(_weights(old, new), _between(old, new))
+        return cls(old, new, _weights(old, new), _between(old, new))
 
 
 def _over_grids(name: str, variable: xr.Variable, grids: list[tuple[np.ndarray, np.ndarray, _Map]]) -> xr.Variable:
     """Return a variable on the new grid; each of the old ones has its points and its frames."""
     if len(grids) == 1:
-        return _binned(name, variable.isel(energy=grids[0][0]), *grids[0][2])
+        return _binned(name, variable.isel(energy=grids[0][0]), grids[0][2])
     if "frame" not in variable.dims:
         raise SchemaError(f"{FUNCTION}: grids differ from frame to frame, but {name!r} has no frames; drop it")
-    parts = [_binned(name, variable.isel(frame=frames, energy=points), *way) for points, frames, way in grids]
+    parts = [_binned(name, variable.isel(frame=frames, energy=points), way) for points, frames, way in grids]
     order = np.argsort(np.concatenate([frames for _, frames, _ in grids]))
     return xr.Variable.concat(parts, "frame").isel(frame=order)
 
@@ -163,24 +166,42 @@ def _between(old: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return left, np.clip((new - old[left]) / (old[left + 1] - old[left]), 0.0, 1.0)
 
 
-def _binned(
-    name: str, variable: xr.Variable, weights: csr_array, between: tuple[np.ndarray, np.ndarray]
-) -> xr.Variable:
+def _binned(name: str, variable: xr.Variable, way: _Map) -> xr.Variable:
     order = [*[dim for dim in variable.dims if dim != "energy"], "energy"]
     values = np.asarray(variable.transpose(*order).values)
     flat = values.reshape(-1, values.shape[-1]).T.astype(float)
     known = np.isfinite(flat)
-    filled, n = np.where(known, flat, 0.0), weights @ known.astype(float)
-    (left, part), is_sigma = between, name.endswith("_sigma")
+    filled, n = np.where(known, flat, 0.0), way.weights @ known.astype(float)
+    (left, part), is_sigma = way.between, name.endswith("_sigma")
     part = part[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         if name.endswith("mask"):
-            binned = (weights @ filled > 0) | ((n == 0) & ((flat[left] > 0) | (flat[left + 1] > 0)))
+            binned = (way.weights @ filled > 0) | ((n == 0) & ((flat[left] > 0) | (flat[left + 1] > 0)))
         elif is_sigma:
             alone = np.hypot((1 - part) * flat[left], part * flat[left + 1])
-            binned = np.where(n > 0, np.sqrt(weights @ filled**2) / n, alone)
+            binned = np.where(n > 0, np.sqrt(way.weights @ filled**2) / n, alone)
         else:
-            binned = np.where(n > 0, (weights @ filled) / n, (1 - part) * flat[left] + part * flat[left + 1])
+            binned = np.where(n > 0, (way.weights @ filled) / n, (1 - part) * flat[left] + part * flat[left + 1])
+        if not name.endswith("mask"):
+            centres = np.where(n > 0, (way.weights @ (known * way.old[:, None])) / n, way.new[:, None])
+            binned = _centred(binned, centres, way.new, is_sigma)
     kind = values.dtype if values.dtype.kind == "f" else binned.dtype
     shaped = binned.T.reshape(*values.shape[:-1], -1).astype(kind, copy=False)
     return xr.Variable(order, shaped, variable.attrs).transpose(*variable.dims)
+
+
+def _centred(means: np.ndarray, centres: np.ndarray, new: np.ndarray, is_sigma: bool) -> np.ndarray:
+    """Return means (new, row) of points about `centres` at the new energies, by a line to the neighbour beyond.
+
+    The points nearest to a new energy lie about it unevenly: of a scan with steps like the new ones all may lie half a
+    step to one side, and the spectrum would be moved by as much.
+    """
+    gap = new[:, None] - centres
+    row = np.arange(len(new))[:, None]
+    beyond = np.clip(row + np.sign(gap).astype(int), 0, len(new) - 1)
+    reach = np.take_along_axis(centres, beyond, 0) - centres
+    part = np.divide(gap, reach, out=np.zeros_like(gap), where=reach != 0)
+    other = np.take_along_axis(means, beyond, 0)
+    part = np.where(np.isfinite(other), part, 0.0)
+    other = np.where(np.isfinite(other), other, 0.0)
+    return np.hypot((1 - part) * means, part * other) if is_sigma else (1 - part) * means + part * other
