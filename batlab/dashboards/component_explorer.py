@@ -21,7 +21,7 @@ from batlab.dashboards.events import Dashboard
 from batlab.dashboards.marking import person
 from batlab.dashboards.script import names_in_use
 from batlab.dashboards.view import FigureView
-from batlab.decompose.mcr_result import MCRResult
+from batlab.decompose.mcr_result import MCRResult, exchange
 from batlab.failure import Store
 from batlab.figures.pattern import frame_title
 
@@ -251,7 +251,8 @@ class ComponentExplorer(Dashboard):
             f"variance {told['explained_variance']:.6g} % · {told['n_iterations']} iterations · {told['constraints']}"
         )
         doubts = [*self._solver.solve(self._asked).doubts, *self._shown.doubts]
-        return [(fit, PLAIN), *((doubt, DOUBTFUL) for doubt in dict.fromkeys(doubts))]
+        swap = exchange(self._shown.result.dataset)  # bands are then true of each point, but no picture of a component
+        return [(fit, PLAIN), *((doubt, DOUBTFUL) for doubt in dict.fromkeys([swap, *doubts]) if doubt)]
 
     def _refresh_code(self) -> None:
         if self.marking.is_code_open:

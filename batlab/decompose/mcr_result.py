@@ -123,13 +123,19 @@ class MCRResult:
                 f"{one['peak_frame']:g}; band up to {one['widest'] / unit:.3f} wide (frame {one['widest_frame']:g}); "
                 f"{kind}"
             )
-        pairs = self.dataset.attrs.get("bands_exchangeable", "none")
-        if pairs != "none":
-            lines.append(
-                f"  components {pairs} may change places at the same fit: each band holds both; a known spectrum or a "
-                "pure frame keeps them apart"
-            )
-        return lines
+        told = exchange(self.dataset)
+        return [*lines, f"  {told}"] if told else lines
+
+
+def exchange(data: xr.Dataset) -> str:
+    """Return in words which components may change places within the bands of a result; nothing where none may."""
+    pairs = data.attrs.get("bands_exchangeable", "none")
+    if pairs == "none":
+        return ""
+    return (
+        f"components {pairs} may change places at the same fit: each band holds both; a known spectrum or a pure frame "
+        "keeps them apart"
+    )
 
 
 def scale(data: xr.Dataset) -> float:

@@ -11,7 +11,15 @@ import xarray as xr
 from scipy.signal import find_peaks
 
 from batlab.schema import record
-from batlab.xas.xanes_series import numbers_of, polynomial_basis, same_rows, scatter_of, spectra_of, table_of
+from batlab.xas.xanes_series import (
+    Spectra,
+    numbers_of,
+    polynomial_basis,
+    same_rows,
+    scatter_of,
+    spectra_by_grid,
+    table_of,
+)
 
 FUNCTION = "xas.white_line"
 DEGREE = 4  # of the fit: a cubic misses the curvature of a line's shoulders by more than the noise
@@ -38,7 +46,8 @@ def white_line(
     Parameters
     ----------
     series
-        Normalized, over (``frame``, ``energy``) or ``energy``, with ``e0``.
+        Normalized, over (``frame``, ``energy``) or ``energy``, with ``e0``. Frames may have grids of their own
+        (``energy_measured``).
     of
         ``"mu_norm"`` or ``"mu_flat"``.
     window
@@ -80,30 +89,29 @@ def white_line(
     for name, value in (("window", window), ("search", search)):
         if not (np.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be positive, in eV, got {value!r}")
-    spectra = spectra_of(series, of, FUNCTION, "run xas.normalize first")
+    grids = spectra_by_grid(series, of, FUNCTION, "run xas.normalize first")
+    n_frames = sum(len(frames) for frames, _ in grids)
     edge = (
-        numbers_of(series, "e0", len(spectra.values), FUNCTION, "run xas.normalize first, or pass e0=…")
+        numbers_of(series, "e0", n_frames, FUNCTION, "run xas.normalize first, or pass e0=…")
         if e0 is None
-        else np.full(len(spectra.values), float(e0))
+        else np.full(n_frames, float(e0))
     )
-    tops = _tops(spectra.energy, spectra.values, edge, window, search)
-    lost = int((tops < 0).sum())
+    results, lost = np.full((6, n_frames), np.nan), 0
+    for frames, spectra in grids:
+        tops = _tops(spectra.energy, spectra.values, edge[frames], window, search)
+        lost += int((tops < 0).sum())
+        if (tops >= 0).any():
+            results[:, frames] = _measured(spectra, tops, edge[frames] + search, window)
     if lost:
         warnings.warn(
-            f"{FUNCTION}: {lost} of {len(tops)} frames have no maximum that stands out within {search:g} eV above e0",
+            f"{FUNCTION}: {lost} of {n_frames} frames have no maximum that stands out within {search:g} eV above e0",
             UserWarning,
             stacklevel=2,
         )
-    found = _fitted(spectra.energy, spectra.values, spectra.sigma, tops, window)
-    area, area_sigma = _areas(spectra.energy, spectra.values, found.noise, tops, edge + search)
-    data = {}
-    for name, numbers, spread, unit in (
-        ("position", found.position, found.position_sigma, "eV"),
-        ("height", found.height, found.height_sigma, "1"),
-        ("area", area, area_sigma, "eV"),
-    ):
-        data[name] = spectra.per_frame(numbers, unit, f"{name} of the white line")
-        data[f"{name}_sigma"] = spectra.per_frame(spread, unit, f"1 sigma of the white line's {name}")
+    data, per_frame = {}, grids[0][1].per_frame
+    for i, (name, unit) in enumerate((("position", "eV"), ("height", "1"), ("area", "eV"))):
+        data[name] = per_frame(results[2 * i], unit, f"{name} of the white line")
+        data[f"{name}_sigma"] = per_frame(results[2 * i + 1], unit, f"1 sigma of the white line's {name}")
     return record(table_of(series, data), FUNCTION, of=of, window=window, search=search, e0=e0)
 
 
@@ -115,6 +123,13 @@ class Tops(NamedTuple):
     height: np.ndarray
     height_sigma: np.ndarray
     noise: np.ndarray
+
+
+def _measured(spectra: Spectra, tops: np.ndarray, end: np.ndarray, window: float) -> list[np.ndarray]:
+    """Return position, height and area of the maxima of frames on one grid, each followed by its σ."""
+    found = _fitted(spectra.energy, spectra.values, spectra.sigma, tops, window)
+    areas = _areas(spectra.energy, spectra.values, found.noise, tops, end)
+    return [found.position, found.position_sigma, found.height, found.height_sigma, *areas]
 
 
 def _window(energy: np.ndarray, at: float, half: float) -> np.ndarray:

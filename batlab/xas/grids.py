@@ -50,6 +50,12 @@ def energies_of(series: xr.Dataset, function: str) -> np.ndarray:
     return np.ascontiguousarray(energy)
 
 
+def same_grids(energy: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return for each distinct row of energies (frame, point) its finite points, and the frames that have it."""
+    distinct, owner = np.unique(np.where(np.isfinite(energy), energy, 0.0), axis=0, return_inverse=True)
+    return [(np.flatnonzero(row), np.flatnonzero(owner.ravel() == i)) for i, row in enumerate(distinct)]
+
+
 def curves_of(series: xr.Dataset, name: str, function: str, hint: str) -> xr.DataArray:
     """Return the variable `name` over (``frame``, ``energy``) or ``energy``, refusing anything else."""
     if name not in series:

@@ -77,7 +77,9 @@ def merge(
     """
     require(series, FUNCTION, "frame", hint="open several scans at once, or join them with xarray.concat")
     if OWN in series.variables:
-        raise DimensionError(f"{FUNCTION} needs one grid for all scans, got {OWN!r}; bring them onto one first")
+        raise DimensionError(
+            f"{FUNCTION} needs one grid for all scans, got {OWN!r}; bring them onto one with xas.rebin"
+        )
     if of not in series:
         raise SchemaError(
             f"{FUNCTION} needs a variable {of!r}, got {', '.join(map(str, series.data_vars))}; see xas.mu"

@@ -10,7 +10,7 @@ import xarray as xr
 
 from batlab.errors import did_you_mean
 from batlab.schema import quantity, record
-from batlab.xas.xanes_series import spectra_of
+from batlab.xas.grids import curves_of, energies_of
 
 LINES = {"K": "Ka", "L3": "La", "L2": "Lb1", "L1": "Lb3"}
 BESIDE = 10.0  # eV below and above the edge, where the tables are read
@@ -47,7 +47,8 @@ def over_absorption(
     Parameters
     ----------
     series
-        From `xas.normalize`: ``mu_norm`` over (``frame``, ``energy``) or ``energy``.
+        From `xas.normalize`: ``mu_norm`` over (``frame``, ``energy``) or ``energy``, on one grid or on each frame's
+        own (``energy_measured``).
     formula
         The whole sample, with binder and carbon if they are mixed in: ``"LiNiO2"``, ``"(LiNiO2)0.8(C)1.6"``.
     element, edge
@@ -97,7 +98,8 @@ def over_absorption(
     stale = [name for name in STALE if name in series]
     if stale:
         raise ValueError(f"xas.over_absorption comes before remove_background, got a series with {', '.join(stale)}")
-    spectra = spectra_of(series, "mu_norm", "xas.over_absorption", "run xas.normalize first")
+    measured = curves_of(series, "mu_norm", "xas.over_absorption", "run xas.normalize first")
+    energies_of(series, "xas.over_absorption")
     element = str(series.attrs.get("element", "")) if element is None else element
     edge = str(series.attrs.get("edge", "K")) if edge is None else edge
     alpha = _alpha(formula, element, edge, LINES.get(edge, "Ka") if line is None else line, angle_in, angle_out)
@@ -111,7 +113,7 @@ def over_absorption(
         if "mu_sigma" in series:
             grown = series["mu_sigma"] * np.abs(_slope(series["mu_norm"], alpha))
             result["mu_sigma"] = series["mu_sigma"].copy(data=grown.transpose(*series["mu_sigma"].dims).data)
-    _tell(spectra.values, alpha)
+    _tell(measured.values, alpha)
     result.attrs["over_absorption_alpha"] = float(alpha)
     return record(
         result, "xas.over_absorption", formula=formula, element=element, edge=edge, line=line, angle_in=angle_in,

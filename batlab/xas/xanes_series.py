@@ -9,6 +9,7 @@ import xarray as xr
 
 from batlab.errors import SchemaError
 from batlab.schema import quantity, require
+from batlab.xas.grids import OWN, curves_of, energies_of, same_grids
 
 
 class Spectra(NamedTuple):
@@ -43,8 +44,10 @@ def spectra_of(series: xr.Dataset, name: str, function: str, hint: str) -> Spect
     require(series, function, "energy", hint="spectra run over 'energy' in eV")
     if name not in series:
         raise SchemaError(f"{function} needs a variable {name!r}, got {', '.join(map(str, series.data_vars))}; {hint}")
-    if "energy_measured" in series:
-        raise SchemaError(f"{function} needs one energy grid for all frames; open the files with grid='first'")
+    if OWN in series.variables:
+        raise SchemaError(
+            f"{function} needs one energy grid for all frames, got {OWN!r}; bring them onto one with xas.rebin"
+        )
     curves = series[name]
     require(curves, function, "energy", hint=f"{name!r} must run over 'energy'")
     others = [str(dim) for dim in curves.dims if dim not in ("frame", "energy")]
@@ -63,6 +66,32 @@ def spectra_of(series: xr.Dataset, name: str, function: str, hint: str) -> Spect
 
     sigma = rows(series[f"{name}_sigma"]) if f"{name}_sigma" in series else None
     return Spectra(energy, rows(curves), sigma, "frame" not in curves.dims)
+
+
+def spectra_by_grid(series: xr.Dataset, name: str, function: str, hint: str) -> list[tuple[np.ndarray, Spectra]]:
+    """Return the variable `name` grid by grid, each with the frames that have it: one entry where all share a grid.
+
+    Raises
+    ------
+    DimensionError, SchemaError
+        As `spectra_of`.
+    """
+    if OWN not in series.variables:
+        spectra = spectra_of(series, name, function, hint)
+        return [(np.arange(len(spectra.values)), spectra)]
+    energy = energies_of(series, function)
+    values = curves_of(series, name, function, hint)
+    sigma = curves_of(series, f"{name}_sigma", function, "") if f"{name}_sigma" in series else None
+
+    def rows(curves: xr.DataArray, at: tuple[np.ndarray, ...]) -> np.ndarray:
+        return np.atleast_2d(np.asarray(curves.values, dtype=float))[at]
+
+    found, is_single = [], "frame" not in values.dims
+    for points, frames in same_grids(energy):
+        at = np.ix_(frames, points)
+        spread = None if sigma is None else rows(sigma, at)
+        found.append((frames, Spectra(energy[frames[0], points], rows(values, at), spread, is_single)))
+    return found
 
 
 def numbers_of(series: xr.Dataset, name: str, n_frames: int, function: str, hint: str) -> np.ndarray:

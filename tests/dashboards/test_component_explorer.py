@@ -459,3 +459,14 @@ def test_buttons_and_toggles_change_the_state(explorer):
     assert explorer.state.frame == 11
     explorer.marking.widget.selected_index = 2
     assert explorer.marking.script.value == explorer.code()
+
+
+def test_says_which_components_may_change_places(explorer):
+    assert "change places" not in explorer.controls.status.value  # nobody has computed bands
+    pairs = explorer.compute_bands(**QUICK).dataset.attrs["bands_exchangeable"]
+    assert " and " in pairs  # the middle component is never pure
+    assert f"components {pairs} may change places at the same fit" in explorer.controls.status.value
+    explorer.state.frozen = [0, 1, 2]
+    assert "change places" not in explorer.controls.status.value
+    assert explorer.compute_bands(**QUICK).dataset.attrs["bands_exchangeable"] == "none"
+    assert "change places" not in explorer.controls.status.value

@@ -116,6 +116,16 @@ def test_absorption_and_flattened_spectrum_follow():
     assert float(found.mu_sigma.max()) > 0.02
 
 
+def test_grids_of_their_own_are_corrected_point_by_point():
+    shared = normalized(np.stack([0.8 * white_line(ENERGY)] * 2))
+    own = shared.drop_vars("energy")
+    own["energy_measured"] = quantity(("frame", "energy"), np.stack([ENERGY, ENERGY + 0.2]), "eV", "energies of each")
+    sample = {"formula": "(NiO)0.1(C)4"}
+    done = schema.check(xas.over_absorption(own, **sample))
+    np.testing.assert_array_equal(done.mu_norm, xas.over_absorption(shared, **sample).mu_norm)
+    np.testing.assert_array_equal(done.energy_measured, own.energy_measured)
+
+
 def test_what_no_absorption_explains_is_told():
     with pytest.warns(UserWarning, match=r"\d+ points exceed alpha \+ 1 = 1\.\d+"):
         found = schema.check(xas.over_absorption(normalized(white_line(ENERGY)), formula="Ni"))

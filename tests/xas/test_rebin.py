@@ -6,7 +6,7 @@ import xarray as xr
 
 import batlab as bl
 from batlab import schema
-from batlab.errors import DimensionError
+from batlab.errors import SchemaError
 from batlab.schema import quantity
 from batlab.xas import rebin
 
@@ -115,8 +115,88 @@ def test_regions_that_do_not_fit_are_refused(words, message):
         rebin(spectra(), **{"e0": 7112.0, **words})
 
 
-def test_grids_of_their_own_are_refused():
-    series = spectra().drop_vars("energy")
-    series["energy_measured"] = quantity(("frame", "energy"), np.tile(ENERGY, (2, 1)), "eV", "energy")
-    with pytest.raises(DimensionError, match="one grid for all frames"):
+def own_grids(truth, starts=(7000.0, 6990.3, 7004.2), steps=(0.4, 0.3, 0.5), stop=7700.0):
+    """Frames whose grids begin, step and end differently, padded with NaN."""
+    grids = [np.arange(start, stop + 10 * i, step) for i, (start, step) in enumerate(zip(starts, steps))]
+    wide = max(map(len, grids))
+    energy = np.array([np.pad(grid, (0, wide - len(grid)), constant_values=np.nan) for grid in grids])
+    return xr.Dataset(
+        {
+            "mu": quantity(("frame", "energy"), truth(energy), "1", "absorption"),
+            "mu_sigma": quantity(("frame", "energy"), np.where(np.isfinite(energy), 0.01, np.nan), "1", "σ"),
+            "voltage": quantity("frame", np.array([3.0, 3.5, 4.0]), "V", "voltage"),
+        },
+        {"energy_measured": quantity(("frame", "energy"), energy, "eV", "energies of each frame")},
+    )
+
+
+def test_grids_of_their_own_come_onto_one():
+    def line(energy):
+        return 1e-3 * (energy - 7000.0)
+
+    series = own_grids(line)
+    before = series.copy(deep=True)
+    done = schema.check(rebin(series, e0=7112.0, xanes_step=2.0))
+    xr.testing.assert_identical(series, before)
+    assert "energy_measured" not in done
+    assert done.energy[0] >= 7004.2  # where the last of them begins
+    assert done.energy[-1] <= 7700.0  # and the first of them ends
+    assert np.isfinite(done.mu).all()
+    # The mean of the points nearest to a new one lies within half a step of that frame from it.
+    # Means lie where their points do, which is up to half a step beside the new energies: a line comes back as it is,
+    # but for the last point, which has old ones on one side only.
+    inner = done.isel(energy=slice(-1))
+    np.testing.assert_allclose(inner.mu, np.tile(line(inner.energy.values), (3, 1)), atol=1e-12)
+    # In the XANES region 2 eV hold 5, 6 or 7, and 4 points.
+    np.testing.assert_allclose(done.mu_sigma.sel(energy=7100.0, method="nearest"),
+                               0.01 / np.sqrt([5, 20 / 3, 4]), rtol=0.06)  # fmt: skip
+    np.testing.assert_array_equal(done.voltage, series.voltage)
+    for frame in range(3):  # each frame as it would be alone
+        points = np.isfinite(series.energy_measured.values[frame])
+        alone = series.isel(frame=frame, energy=points).drop_vars("energy_measured")
+        alone["energy"] = quantity("energy", series.energy_measured.values[frame, points], "eV", "energy")
+        ends = {"pre1": float(done.energy[0]) - 7112.0, "exafs2": float(done.energy[-1]) - 7112.0}
+        one = rebin(alone, e0=7112.0, xanes_step=2.0, **ends)
+        np.testing.assert_allclose(one.energy, done.energy, rtol=1e-12)
+        np.testing.assert_allclose(one.mu, done.mu[frame], rtol=1e-12)
+
+
+def test_an_aborted_scan_and_what_has_no_frames_are_refused():
+    series = own_grids(np.sqrt)
+    broken = series.copy(deep=True)
+    broken.energy_measured[1, 1:] = np.nan
+    with pytest.raises(ValueError, match="frame 1 has fewer than two energies; leave it out"):
+        rebin(broken, e0=7112.0)
+    series["foil"] = series.mu[0].drop_vars("energy_measured", errors="ignore")
+    with pytest.raises(SchemaError, match="'foil' has no frames"):
         rebin(series, e0=7112.0)
+
+
+def nickel(energy):
+    x = energy - 8333.0
+    edge = 0.3 - 2e-4 * x + 0.8 * (0.5 + np.arctan((x - 12) / 2) / np.pi)
+    return edge + 0.08 * np.exp(-((x / 2) ** 2)) + 0.3 * np.exp(-(((x - 17) / 4) ** 2))
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (bl.xas.align_energy, {}),
+        (bl.xas.mback, {"element": "Ni", "edge": "K", "e0": 8345.0}),
+        (bl.xas.pre_edge_peaks, {"region": (8327.0, 8339.0), "near": [8333.0], "of": "mu_norm"}),
+    ],
+)
+def test_what_needs_one_grid_says_how_to_get_it_and_then_works(step, words):
+    series = own_grids(nickel, starts=(8200.0, 8190.3, 8204.2), stop=8900.0)
+    for name in ("mu_reference", "mu_norm"):
+        series[name] = series.mu.variable.copy()
+    series = series.drop_vars("mu_norm") if step is bl.xas.align_energy else series
+    with pytest.raises(SchemaError, match=r"needs one energy grid for all frames, .* with xas\.rebin"):
+        step(series, **words)
+    done = step(rebin(series, e0=8345.0), **words)
+    if step is bl.xas.align_energy:
+        assert np.abs(done.energy_shift).max() < 0.05
+    elif step is bl.xas.mback:
+        np.testing.assert_allclose(done.edge_step, done.edge_step[0], rtol=0.01)
+    else:
+        np.testing.assert_allclose(done.position[:, 0], 8333.0, atol=0.1)

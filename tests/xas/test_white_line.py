@@ -79,6 +79,25 @@ def test_gaps_and_lost_frames():
     assert np.isnan(found.position[2:]).all()
 
 
+def test_grids_of_their_own_give_what_each_frame_gives_alone():
+    grids = [GRID, GRID[:-9] + 0.13, GRID, np.arange(8250.0, 8254.0)]
+    energy = np.full((4, len(GRID)), np.nan)
+    for row, grid in zip(energy, grids):
+        row[: len(grid)] = grid
+    rows = curve(energy, at=np.array([[8349.3], [8350.0], [8351.7], [8350.0]]))
+    sigma = np.where(np.isfinite(energy), 0.01, np.nan)
+    own = series_of(rows, sigma=sigma).drop_vars("energy")
+    own["energy_measured"] = quantity(("frame", "energy"), energy, "eV", "energies of each frame")
+    with pytest.warns(UserWarning, match="1 of 4 frames have no maximum"):
+        found = schema.check(xas.white_line(own))
+    for frame in range(3):
+        n = len(grids[frame])
+        alone = xas.white_line(series_of(rows[frame, :n], grids[frame], sigma=sigma[frame, :n]))
+        for name in alone.data_vars:
+            np.testing.assert_allclose(found[name][frame], alone[name], rtol=1e-9)
+    assert np.isnan(found.position[3])
+
+
 def test_ten_thousand_spectra_in_seconds():
     rng = np.random.default_rng(0)
     at = rng.uniform(8349, 8352, 10_000)
