@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 import zipfile
 from html.parser import HTMLParser
@@ -262,6 +263,20 @@ def test_a_newer_format_and_another_end_are_refused(tmp_path):
     (tmp_path / "cell.json").write_text(json.dumps(told))
     with pytest.raises(ReadError, match="points at evidence 'nowhere'"):
         read_worksheet(tmp_path / "cell.json")
+
+
+def test_a_file_is_as_private_as_its_owner_wants_and_a_folder_stays(tmp_path):
+    made = odd_sheet(["one"])
+    before = os.umask(0o077)
+    try:
+        made.save(tmp_path / "cell.json")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "cell.json").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "kept.json").mkdir()
+    with pytest.raises(OSError, match="it is a folder; give the name of a file"):
+        made.save(tmp_path / "kept.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cell.json", "kept.json"]
 
 
 def test_without_openpyxl_the_extra_is_named(tmp_path, monkeypatch):
