@@ -31,13 +31,8 @@ def test_nan_becomes_null_and_comes_back():
 
 def test_the_id_is_of_the_content():
     assert dataclasses.replace(LOOK).id == LOOK.id
-    for name, other in (
-        ("effect", -0.05),
-        ("direction", "none"),
-        ("dataset", "cd" * 32),
-        ("cycles", None),
-        ("dose", ""),
-    ):
+    changes = {"effect": -0.05, "direction": "none", "dataset": "cd" * 32, "cycles": None, "dose": ""}
+    for name, other in changes.items():
         assert dataclasses.replace(LOOK, **{name: other}).id != LOOK.id
 
 

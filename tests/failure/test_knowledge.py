@@ -89,9 +89,8 @@ def test_materials_choose_the_candidates():
 
 
 def test_a_look_that_is_too_coarse_does_not_count():
-    (sign,) = (
-        s for s in knowledge().mechanisms["transition_metal_dissolution"].shows if s.observable == "xas.edge_step"
-    )
+    shows = knowledge().mechanisms["transition_metal_dissolution"].shows
+    (sign,) = (s for s in shows if s.observable == "xas.edge_step")
     low, high = sign.size
     assert sign.probability(math.nan) == sign.seen
     # Nine of ten lie between the two.
@@ -160,5 +159,5 @@ def test_an_empty_table_is_refused(tmp_path):
 
 def test_the_same_sign_twice_is_refused(tmp_path):
     sign = SMALL[SMALL.index("[{") + 1 : SMALL.rindex("]")]
-    with pytest.raises(ReadError, match="xas.edge_step down is there twice"):
+    with pytest.raises(ReadError, match=r"xas\.edge_step down is there twice"):
         knowledge(written(tmp_path, SMALL.replace(sign, f"{sign}, {sign}")))
