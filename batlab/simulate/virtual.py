@@ -148,7 +148,7 @@ def virtual_potentials() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]
 def _checked(n_cycles: Any, techniques: Sequence[str], noise: Any) -> list[str]:
     if isinstance(n_cycles, bool) or not isinstance(n_cycles, Integral) or n_cycles < LEAST_CYCLES:
         raise ValueError(f"n_cycles must be a whole number of at least {LEAST_CYCLES}, got {n_cycles!r}")
-    if isinstance(noise, bool) or not isinstance(noise, Real) or not 0 <= noise < np.inf:
+    if isinstance(noise, bool) or not isinstance(noise, Real) or not 0 <= float(noise) < np.inf:
         raise ValueError(f"noise must be 0 (none), 1 (usual) or any number above, got {noise!r}")
     chosen = [techniques] if isinstance(techniques, str) else list(techniques)
     if not chosen:
