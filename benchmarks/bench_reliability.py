@@ -45,6 +45,7 @@ def evidence(mechanisms, seed, structures):
     """Return what failure.examine finds in one virtual cell."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)  # of xrd.refine_cell
         cell = simulate.virtual_cell(mechanisms, seed=seed)
         return failure.examine(
             cell, structures={name: structures[name] for name in BEAM}, standard="Al",

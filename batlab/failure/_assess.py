@@ -25,21 +25,22 @@ FINE = 3.0  # floors of an observable above which a good measurement of it tells
 class Term:
     """One reason for or against a mechanism.
 
-    `log_ratio` is ln(probability with the mechanism / without it) of what was found, the rest of the best explanation
-    being at work either way. `what` is an observable with its direction, ``"prior"`` or ``"other explanations"``.
+    `log_ratio` is ln(likelihood with the mechanism / without it) of what was found, the rest of the best explanation
+    being at work either way; a likelihood is a probability, or for a size one per unit of its logarithm.
+    `what` is an observable with its direction, ``"prior"`` or ``"other explanations"``.
     """
 
     what: str
     outcome: str
-    probability_with: float
-    probability_without: float
+    likelihood_with: float
+    likelihood_without: float
     log_ratio: float
     evidence: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        if math.isnan(self.probability_with):
+        if math.isnan(self.likelihood_with):
             return f"{self.log_ratio:+7.2f}  {self.what}"
-        chances = f"{self.probability_with:.3g} with it, {self.probability_without:.3g} without"
+        chances = f"{self.likelihood_with:.3g} with it, {self.likelihood_without:.3g} without"
         return f"{self.log_ratio:+7.2f}  {self.what}: {self.outcome} ({chances})"
 
 
@@ -83,8 +84,8 @@ class Assessment:
     explanations
         ``(mechanisms, probability)`` of the five most probable sets: the alternatives.
     unexplained
-        Evidence of something seen that the best explanation shows with less than even chance, or that the table does
-        not know.
+        Evidence of something seen that the best explanation makes less than twice as likely as chance does, or that
+        the table does not know.
     evidence
         All that was given.
     knowledge
@@ -172,11 +173,13 @@ def assess(
 ) -> Assessment:
     """Rank the mechanisms that may have failed a cell by how well they show what was seen and what was not.
 
-    Each set of at most `most` mechanisms has a prior probability, the product over mechanisms, and shows each sign with
-    probability ``1 - (1 - f) Π (1 - p)``: p from the table for each of its members (none where the look would have
-    missed it, by its limit), f that the sign is seen for no reason of the table. Signs that were looked for and not
-    seen count with one minus that. Bayes' theorem over all sets gives the probabilities; a mechanism's is the sum over
-    the sets that hold it, so that one which another explains away loses, and several may be true at once.
+    Each set of at most `most` mechanisms has a prior probability, the product over mechanisms. For each sign the table
+    tells with which probability p a mechanism gives an effect above any size; f is that of chance, near the limit of
+    the look. Not seen counts with ``(1 - f) Π (1 - p(limit))`` over the set (noisy or; a look that would have missed it
+    says nothing), an effect of some size with the derivative of that by the logarithm of the size: the strongest makes
+    it, and one that is too large or too small for a mechanism speaks against it. Bayes' theorem over all sets gives the
+    probabilities; a mechanism's is the sum over the sets that hold it, so that one which another explains away loses,
+    and several may be true at once.
 
     What is neither seen nor looked for says nothing. Probabilities hang on the table and on the priors, both of which
     are to be read; signs of one mechanism are taken as independent, which they are not quite.
@@ -222,7 +225,7 @@ def assess(
     >>> said.ranking[0], said["fatigued_phase"].verdict
     ('fatigued_phase', 'supported')
     >>> print(said.terms("fatigued_phase")[0])
-      +4.41  xrd.second_layered_phase appears: seen (0.823 with it, 0.01 without)
+      +6.93  xrd.second_layered_phase appears: seen, 0.2 (0.527 with it, 0.000515 without)
     """
     looks = checked(evidence, "failure.assess")
     known = table if isinstance(table, Knowledge) else knowledge(table)
@@ -274,7 +277,7 @@ def _candidates(weighed: Explanations, known: Knowledge, before: np.ndarray) -> 
             verdict = "unlikely" if p <= min(UNLIKELY, before[m] / 2) else "not decidable"
         is_open = verdict in ("not decidable", "not examined")
         rivals = [(together[m, n], other) for n, other in enumerate(weighed.names) if together[m, n] < APART]
-        seen = [one.evidence for k, one in enumerate(weighed.outcomes) if one.is_seen and weighed.shows[k, m] > 0]
+        seen = [one.evidence for k, one in enumerate(weighed.outcomes) if one.is_seen and weighed.above[k, m] > 0]
         found.append(Candidate(
             name, mechanism.title, p, float(before[m]), verdict,
             tuple(other for _, other in sorted(rivals)),
@@ -311,10 +314,12 @@ def _alternatives(weighed: Explanations) -> tuple[tuple[tuple[str, ...], float],
 
 
 def _unexplained(weighed: Explanations, looks: list[Evidence]) -> tuple[Evidence, ...]:
-    shown = 1.0 - np.exp(np.log1p(-np.minimum(weighed.shows, 1 - 1e-12)) @ weighed.best)
+    none = np.zeros_like(weighed.best)
+    with_it, without = weighed.likelihood(np.stack([weighed.best, none]))
     explained = {
-        item for k, one in enumerate(weighed.outcomes) if one.is_seen and shown[k] >= 0.5 for item in one.evidence
-    }
+        item for k, one in enumerate(weighed.outcomes) if one.is_seen and with_it[k] >= 2 * without[k]
+        for item in one.evidence
+    }  # fmt: skip
     return tuple(item for item in looks if item.is_seen and item.id not in explained)
 
 
@@ -322,14 +327,14 @@ def _terms(weighed: Explanations, name: str, prior: float, probability: float) -
     m = weighed.names.index(name)
     sets = np.tile(weighed.best, (2, 1))
     sets[:, m] = [True, False]
-    chances = weighed.seen(sets)
+    chances = weighed.likelihood(sets)
     terms = []
     for k, outcome in enumerate(weighed.outcomes):
-        if weighed.shows[k, m] == 0:
+        if weighed.above[k, m] == 0:
             continue
-        with_it, without = (chances[row, k] if outcome.is_seen else 1 - chances[row, k] for row in (0, 1))
+        with_it, without = chances[:, k]
         what = f"{outcome.observable} {outcome.direction}"
-        told = "seen" if outcome.is_seen else f"not seen (limit {outcome.limit:.2g})"
+        told = f"seen, {outcome.effect:.2g}" if outcome.is_seen else f"not seen, limit {outcome.limit:.2g}"
         terms.append(
             Term(what, told, float(with_it), float(without), float(np.log(with_it / without)), outcome.evidence)
         )

@@ -141,9 +141,14 @@ def _diffraction(patterns: xr.Dataset, structures: Mapping[str, Any] | None, sta
 
 
 def _absorption(spectra: xr.Dataset) -> list[xr.Dataset]:
-    from batlab.xas import align_energy, edge_energy, normalize, white_line
+    from batlab.xas import align_energy, edge_energy, mu, normalize, white_line
 
     results: list[xr.Dataset] = []
+    if "mu" not in spectra:
+        made: list[xr.Dataset] = []
+        if _try(made, "xas.mu", mu, spectra) is None:
+            return results
+        spectra = made[0]
     if "mu_reference" in spectra and "energy_alignment" not in spectra.attrs:
         aligned: list[xr.Dataset] = []
         _try(aligned, "xas.align_energy", align_energy, spectra)

@@ -13,23 +13,28 @@ from batlab.failure._knowledge import Knowledge
 from batlab.failure.evidence import Evidence
 
 MOST_SETS = 200_000
+# Most false alarms lie near the limit, their chance falls with this power of the size; a part is of any size up to so
+# many limits: something else that is really there.
+NEAR, STRANGE, WIDE = 3.0, 0.2, 100.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether one observable was seen to move one way, and by which evidence."""
+    """Whether one observable was seen to move one way, by how much (NaN: not known), and by which evidence."""
 
     observable: str
     direction: str
     is_seen: bool
     limit: float
+    effect: float
     evidence: tuple[str, ...]
 
 
 def outcomes(evidence: Sequence[Evidence], table: Knowledge, names: Sequence[str]) -> list[Outcome]:
     """Return what the evidence says of every sign of the mechanisms `names` that was looked for.
 
-    Several looks at one observable count once: seen where any of them saw it, else with the best of their limits.
+    Several looks at one observable count once: seen where any of them saw it, with the effect of the surest, else not
+    seen with the best of their limits.
     """
     keys = dict.fromkeys(sign.key for name in names for sign in table.mechanisms[name].shows)
     found = []
@@ -41,7 +46,8 @@ def outcomes(evidence: Sequence[Evidence], table: Knowledge, names: Sequence[str
         limits = [item.limit for item in (saw or looks)]
         limit = float(np.nanmin(limits)) if np.isfinite(limits).any() else np.nan
         ids = tuple(item.id for item in (saw or looks))
-        found.append(Outcome(observable, direction, bool(saw), limit, ids))
+        effect = abs(max(saw, key=lambda item: item.confidence).effect) if saw else np.nan
+        found.append(Outcome(observable, direction, bool(saw), limit, effect if effect > 0 else np.nan, ids))
     return found
 
 
@@ -49,16 +55,17 @@ def outcomes(evidence: Sequence[Evidence], table: Knowledge, names: Sequence[str
 class Explanations:
     """Sets of mechanisms (rows of `members`, over `names`) and their posterior probabilities.
 
-    ``shows[k, m]`` is the probability that mechanism m alone shows outcome k, ``false_alarm[k]`` that it is seen for no
-    reason of the table.
+    For each outcome and mechanism ``above`` is the probability of an effect above what counts (the limit where nothing
+    was seen or no size is known, else the size), ``density`` that of this very size, per unit of its logarithm (0 where
+    it does not count). The last column stands for what no mechanism of the table does.
     """
 
     names: tuple[str, ...]
     members: np.ndarray
     probability: np.ndarray
     outcomes: tuple[Outcome, ...]
-    shows: np.ndarray
-    false_alarm: np.ndarray
+    above: np.ndarray
+    density: np.ndarray
 
     @property
     def marginal(self) -> np.ndarray:
@@ -70,14 +77,14 @@ class Explanations:
         """Members of the most probable set."""
         return self.members[int(np.argmax(self.probability))]
 
-    def seen(self, members: np.ndarray) -> np.ndarray:
-        """Return the probability that each outcome is seen, for each set of `members`: (set, outcome)."""
-        return 1.0 - (1.0 - self.false_alarm) * missed(self.shows, members)
+    def likelihood(self, members: np.ndarray) -> np.ndarray:
+        """Return the likelihood of each outcome, for each set of `members`: (set, outcome)."""
+        return likelihood(self.outcomes, self.above, self.density, members)
 
-    def information(self, name: str, shows: np.ndarray, false_alarm: float) -> float:
-        """Return by how many bits one more look, which mechanism m shows with ``shows[m]``, would decide `name`."""
+    def information(self, name: str, above: np.ndarray, false_alarm: float) -> float:
+        """Return by how many bits one more look, which mechanism m shows with ``above[m]``, would decide `name`."""
         there = self.members[:, self.names.index(name)]
-        seen = 1.0 - (1.0 - false_alarm) * missed(shows[None], self.members)[:, 0]
+        seen = 1.0 - missed(np.append(above, false_alarm)[None], self.members)[:, 0]
         joint = np.array([[self.probability @ (is_there * chance) for chance in (seen, 1.0 - seen)]
                           for is_there in (there, ~there)])  # fmt: skip
         apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
@@ -92,10 +99,24 @@ class Explanations:
         return (both - np.outer(mean, mean)) / np.outer(spread, spread)
 
 
-def missed(shows: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Return the probability that no member of a set shows an outcome: (set, outcome)."""
-    with np.errstate(divide="ignore"):
-        return np.exp(members.astype(float) @ np.log1p(-np.minimum(shows, 1.0 - 1e-12)).T)
+def missed(above: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Return the probability that no member of a set, nor chance, gives an effect above what counts: (set, outcome)."""
+    every = np.column_stack([members, np.ones(len(members))])
+    return np.exp(every @ np.log1p(-np.minimum(above, 1.0 - 1e-12)).T)
+
+
+def likelihood(found: Sequence[Outcome], above: np.ndarray, density: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Return the likelihood of each outcome under each set: the strongest of its members makes the effect.
+
+    Nothing seen: ``Π (1 - p)``, p the chance of an effect above the limit. Seen: ``1 - Π (1 - p)``; where its size is
+    known, the derivative of ``Π (1 - p(size))``: the chance that one member gives this size and none a larger one.
+    """
+    none = missed(above, members)
+    every = np.column_stack([members, np.ones(len(members))])
+    sized = none * (every @ (density / (1.0 - np.minimum(above, 1.0 - 1e-12))).T)
+    is_seen = np.array([one.is_seen for one in found], dtype=bool)
+    is_sized = np.array([np.isfinite(one.effect) for one in found], dtype=bool)
+    return np.where(is_seen, np.where(is_sized, sized, 1.0 - none), none)
 
 
 def weigh(
@@ -103,29 +124,38 @@ def weigh(
 ) -> Explanations:
     """Return all sets of at most `most` of `names` with their probabilities, given what was found.
 
-    A set shows an outcome with probability ``1 - (1 - false alarm) · Π (1 - p)`` over its members (noisy or), outcomes
-    are independent given the set, mechanisms independent of each other beforehand.
+    Outcomes are independent given the set, mechanisms independent of each other beforehand.
     """
     members = np.array(
         [np.isin(np.arange(len(names)), chosen)
          for size in range(min(most, len(names)) + 1) for chosen in combinations(range(len(names)), size)]
     )  # fmt: skip
-    shows = np.zeros((len(found), len(names)))
-    for k, outcome in enumerate(found):
+    above, density = np.zeros((2, len(found), len(names) + 1))
+    for k, one in enumerate(found):
+        is_sized = one.is_seen and np.isfinite(one.effect)
+        counts = one.effect if is_sized else one.limit
         for m, name in enumerate(names):
             for sign in table.mechanisms[name].shows:
-                if sign.key == (outcome.observable, outcome.direction):
-                    shows[k, m] = sign.probability(outcome.limit)
-    false_alarm = np.array([table.observables[outcome.observable].false_alarm for outcome in found])
+                if sign.key == (one.observable, one.direction):
+                    above[k, m] = sign.probability(counts)
+                    density[k, m] = sign.density(counts) if is_sized else 0.0
+        above[k, -1], density[k, -1] = _by_chance(table.observables[one.observable].false_alarm, one, is_sized)
     before = np.asarray(prior, dtype=float)
     log_weight = members @ np.log(before) + ~members @ np.log1p(-before)
-    seen = 1.0 - (1.0 - false_alarm) * missed(shows, members)
-    is_seen = np.array([outcome.is_seen for outcome in found], dtype=bool)
-    log_weight = log_weight + np.log(np.where(is_seen, seen, 1.0 - seen)).sum(axis=1)
+    log_weight = log_weight + np.log(likelihood(found, above, density, members)).sum(axis=1)
     probability = np.exp(log_weight - log_weight.max())
-    return Explanations(
-        tuple(names), members, probability / probability.sum(), tuple(found), shows, false_alarm
-    )  # fmt: skip
+    return Explanations(tuple(names), members, probability / probability.sum(), tuple(found), above, density)
+
+
+def _by_chance(false_alarm: float, one: Outcome, is_sized: bool) -> tuple[float, float]:
+    """Return the chance of a false alarm above the size that counts, and of this size per unit of its logarithm."""
+    if not is_sized:
+        return false_alarm, 0.0
+    part = min(1.0, one.limit / one.effect) if one.limit > 0 else 1.0  # also where the limit is not known
+    far = max(0.0, 1.0 + np.log(part) / np.log(WIDE))
+    above = false_alarm * ((1 - STRANGE) * part**NEAR + STRANGE * far)
+    near = (1 - STRANGE) * NEAR * part**NEAR
+    return above, false_alarm * (near + max(STRANGE / np.log(WIDE) * (far > 0), 1e-12))
 
 
 def n_sets(n: int, most: int) -> int:

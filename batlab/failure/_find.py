@@ -57,8 +57,7 @@ def find(
     False alarms are held down over all looks of one call together (Bonferroni): an effect is told where noise gives
     one as large in any of the n looks with a probability below `false_alarm`, by Student's t where σ comes from
     scatter, both ways where an effect may go both ways. The `limit` of a look is the smallest effect that it would have
-    told. What drifts alike in all frames, such as an energy scale without a reference, is not noise: the floor allows
-    for some of it.
+    told. An energy scale that no reference holds may drift by 3e-5, which its σ then includes.
 
     Parameters
     ----------
@@ -94,7 +93,8 @@ def find(
     ...     {"e0": quantity("frame", [8343.0, 8344.8, 8343.0, 8344.3], "eV", "edge energy"),
     ...      "e0_sigma": quantity("frame", [0.01] * 4, "eV", "σ")},
     ...     {"frame": quantity("frame", frame, "1", "frame"), "cycle": quantity("frame", [1, 1, 90, 90], "1", "cycle"),
-    ...      "state_of_charge": quantity("frame", [0.0, 1.0, 0.0, 1.0], "1", "state of charge")})
+    ...      "state_of_charge": quantity("frame", [0.0, 1.0, 0.0, 1.0], "1", "state of charge")},
+    ...     {"energy_alignment": "by the foil"})
     >>> for item in find(edges):
     ...     print(item.observable, item.direction, round(item.effect, 2))
     xas.edge_charged down -0.5

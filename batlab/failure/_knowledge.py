@@ -24,6 +24,7 @@ EFFECTS = (
 )  # fmt: skip
 BASES = ("literature", "judgement")
 OWN = Path(__file__).with_name("knowledge.toml")
+NINE_TENTHS = 1.6449  # σ of a Gaussian on either side within which nine tenths of it lie
 DOI = re.compile(r"10\.\d{4,9}/\S+")
 
 
@@ -62,17 +63,26 @@ class Sign:
         return self.observable, self.direction
 
     def probability(self, limit: float) -> float:
-        """Return the probability of seeing it with a look that tells effects above `limit`, were the mechanism there.
+        """Return the probability of an effect above `limit`, were the mechanism at work; of any for NaN.
 
-        Sizes are spread evenly over the logarithm between their ends. A limit of NaN counts as good enough for all.
-
-        >>> Sign("echem.capacity", "down", 0.9, (0.01, 0.1), "literature").probability(0.0316227766)
-        0.45
+        >>> sign = Sign("echem.capacity", "down", 0.9, (0.01, 0.1), "literature")
+        >>> round(sign.probability(0.0316227766), 6), sign.probability(float("nan"))
+        (0.45, 0.9)
         """
-        low, high = self.size
-        if math.isnan(limit) or limit <= low:
+        if math.isnan(limit) or limit <= 0:
             return self.seen
-        return round(self.seen * max(0.0, math.log(high / limit) / math.log(high / low)), 9)
+        return self.seen * math.erfc(self._place(limit) / math.sqrt(2)) / 2
+
+    def density(self, effect: float) -> float:
+        """Return the probability of an effect of this size, per unit of its logarithm."""
+        return self.seen * math.exp(-(self._place(effect) ** 2) / 2) / (math.sqrt(2 * math.pi) * self._spread)
+
+    @property
+    def _spread(self) -> float:
+        return math.log(self.size[1] / self.size[0]) / (2 * NINE_TENTHS)
+
+    def _place(self, effect: float) -> float:
+        return (math.log(effect) - math.log(self.size[0] * self.size[1]) / 2) / self._spread
 
 
 @dataclass(frozen=True)

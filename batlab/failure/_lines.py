@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from batlab.errors import ReadError
+from batlab.errors import ReadError, choose
 from batlab.failure._mark import hub_user
 from batlab.failure._tables import FORMAT, documents, links, marks
+from batlab.io.atomic import replacing
 
 TABLES = {"mark": marks, "document": documents, "link": links}
 HEAD = "batlab store"
@@ -50,66 +50,91 @@ def lines(connection: Any) -> Iterator[str]:
 
 def write(path: Path, text: Iterable[str]) -> int:
     """Write the lines beside `path` and put them in its place when they are whole; return how many rows they hold."""
-    handle, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-    try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            count = sum(file.write(f"{line}\n") > 0 for line in text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-    return count - 1
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
+    with replacing(path, overwrite=True) as unfinished, open(unfinished, "w", encoding="utf-8", newline="\n") as file:
+        return sum(file.write(f"{line}\n") > 0 for line in text) - 1
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file of lines, each checked against the columns of its table."""
+    """Return the rows of a file of lines, checked."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ReadError(f"{path} cannot be read as lines of a store: {error}") from error
+    return rows_of(str(path), text.split("\n"))  # not splitlines: it also cuts at U+2028
+
+
+def rows_of(source: str, given: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the rows of lines, each checked: no store ever loses a row, so none that cannot be read may get in."""
     rows = []
-    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: it also cuts at U+2028
+    for number, line in enumerate(given, 1):
         if number == 1 or line.strip():
             try:
                 found = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise ReadError(f"{path}: line {number} is no JSON: {error}") from error
-            rows.append(_head(path, found) if number == 1 else _row(path, number, found))
+                raise ReadError(f"{source}: line {number} is no JSON: {error}") from error
+            rows.append(_head(source, found) if number == 1 else _row(source, number, found))
     return rows[1:]
 
 
-def _head(path: Path, found: Any) -> dict[str, Any]:
+def _head(source: str, found: Any) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("what") != HEAD:
-        raise ReadError(f"{path} holds no lines of a store: its first line must be {{'what': {HEAD!r}, …}}")
+        raise ReadError(f"{source} holds no lines of a store: its first line must be {{'what': {HEAD!r}, …}}")
     held = found.get("format")
     if not isinstance(held, int) or held > FORMAT:
-        raise ReadError(f"{path} has format {held}, this batlab knows formats up to {FORMAT}; update batlab")
+        raise ReadError(f"{source} has format {held}, this batlab knows formats up to {FORMAT}; update batlab")
     return found
 
 
-def _row(path: Path, number: int, found: Any) -> dict[str, Any]:
+def _row(source: str, number: int, found: Any) -> dict[str, Any]:
     table = TABLES.get(str(found.get("table"))) if isinstance(found, dict) else None
     if table is None:
-        raise ReadError(f"{path}: line {number} must name its table, one of {', '.join(TABLES)}")
+        raise ReadError(f"{source}: line {number} must name its table, one of {', '.join(TABLES)}")
     for name, value in found.items():
         if name == "table":
             continue
         if name not in table.c or name in ("row", "login"):
-            raise ReadError(f"{path}: line {number} has {name!r}, which {found['table']}s do not have")
+            raise ReadError(f"{source}: line {number} has {name!r}, which {found['table']}s do not have")
         column = table.c[name]
         kind: Any = (int, float) if column.type.python_type is float else column.type.python_type
         is_right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
         if not is_right and not (value is None and column.nullable):
             raise ReadError(
-                f"{path}: line {number}: {name} must be {column.type.python_type.__name__}, got {value!r:.80}"
+                f"{source}: line {number}: {name} must be {column.type.python_type.__name__}, got {value!r:.80}"
             )
     missing = [c.name for c in table.c if not c.nullable and c.name not in (*found, "row", "login", "person")]
     if missing:
-        raise ReadError(f"{path}: line {number} lacks {', '.join(missing)}")
+        raise ReadError(f"{source}: line {number} lacks {', '.join(missing)}")
+    try:
+        _check(found)
+    except (ReadError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ReadError(f"{source}: line {number} is no {found['table']} of a store: {error}") from error
     return {"person": "", **found}
+
+
+def _check(found: dict[str, Any]) -> None:
+    """Refuse what could not be read again: a time that is none, a document that does not say what its kind says."""
+    from batlab.failure.evidence import Evidence
+    from batlab.failure.worksheets import Worksheet
+
+    if datetime.fromisoformat(found["created"]).tzinfo is None:
+        raise ValueError(f"created must have a time zone, got {found['created']!r}")
+    for name, least in (("version", 1), ("first_frame", 0), ("last_frame", 0)):
+        if not least <= found.get(name, least) < 2**63:
+            raise ValueError(f"{name} must be a whole number from {least}, got {found[name]}")
+    if found["table"] != "document":
+        return
+    choose("kind", found["kind"], ("evidence", "worksheet", "experiment"))
+    body = json.loads(found["body"])
+    if found["kind"] == "experiment":
+        held = body["datasets"]
+        if not isinstance(held, list) or not all(isinstance(one, str) for one in held):
+            raise ValueError(f"datasets must be a list of texts, got {held!r:.80}")
+        return
+    made = Evidence.from_dict(body) if found["kind"] == "evidence" else Worksheet.from_dict(body)
+    if made.id != found["id"]:
+        raise ValueError(f"its body has the id {made.id!r}, its row {found['id']!r}")
 
 
 def merge(connection: Any, rows: Iterable[dict[str, Any]]) -> Merged:

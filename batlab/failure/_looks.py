@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-DISCHARGED, CHARGED = (-math.inf, 0.05), (0.97, math.inf)  # state of charge
+DISCHARGED, CHARGED = (-math.inf, 0.05), (0.99, math.inf)  # state of charge
 SAME_STATE = 0.02  # difference of the state of charge up to which two frames are of one state
+SAME_VOLTAGE = 0.03  # V: a charge that was cut short does not end in the same state
 CHARGES = ("capacity", "charge_passed")
+WHOLE = 0.5  # of the charge of the largest visit, below which a visit does not tell its own ends
 
 
 @dataclass(frozen=True)
@@ -35,53 +37,77 @@ class Look:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Positions of frames of the first and of the last visit that see the same state, with that state of charge."""
+    """Positions of frames of the first and of the last visit that see the same state, with that state of charge.
+
+    `apart` is by how much their voltages differ [V], 0 where they are not known.
+    """
 
     first: np.ndarray
     last: np.ndarray
     state: np.ndarray
+    apart: np.ndarray
     frames: tuple[float, float]
     cycles: tuple[float, float]
 
     def within(self, limits: tuple[float, float]) -> Pairs:
-        """Return the pairs whose state of charge lies between `limits`."""
-        keep = (self.state >= limits[0]) & (self.state <= limits[1])
-        return Pairs(self.first[keep], self.last[keep], self.state[keep], self.frames, self.cycles)
+        """Return the pairs whose state of charge lies between `limits`, and whose voltages agree."""
+        keep = (self.state >= limits[0]) & (self.state <= limits[1]) & (self.apart <= SAME_VOLTAGE)
+        return self.take(np.flatnonzero(keep))
+
+    def take(self, chosen: np.ndarray) -> Pairs:
+        """Return the chosen pairs."""
+        parts = (one[chosen] for one in (self.first, self.last, self.state, self.apart))
+        return Pairs(*parts, self.frames, self.cycles)
+
+
+def visits(series: xr.Dataset) -> np.ndarray | None:
+    """Return the number of the visit of every frame, one more wherever the cycle changes; None without cycles.
+
+    Numbers of cycles may come again in another file.
+    """
+    if "cycle" not in series.variables or series["cycle"].dims != ("frame",):
+        return None
+    cycle = series["cycle"].values
+    return np.concatenate([[0], np.cumsum(cycle[1:] != cycle[:-1])]) if len(cycle) else np.zeros(0, dtype=int)
 
 
 def state_of_charge(series: xr.Dataset) -> np.ndarray | None:
-    """Return the state of charge of every frame within its cycle, 0 to 1; None where nothing tells."""
+    """Return the state of charge of every frame within its visit, 0 to 1; None where nothing tells.
+
+    From the charge it is known only where a visit passes at least half of what the largest does.
+    """
     if "state_of_charge" in series.variables:
         return series["state_of_charge"].values.astype(float)
-    for name in CHARGES:
-        if name in series.variables and series[name].dims == ("frame",) and "cycle" in series.variables:
-            charge, cycle = series[name].values.astype(float), series["cycle"].values
-            found = np.full(len(charge), np.nan)
-            for one in np.unique(cycle):
-                inside = (cycle == one) & np.isfinite(charge)
-                if inside.any() and np.ptp(charge[inside]) > 0:
-                    found[inside] = (charge[inside] - charge[inside].min()) / np.ptp(charge[inside])
-            return found
-    return None
+    visit = visits(series)
+    name = next((name for name in CHARGES if name in series.variables and series[name].dims == ("frame",)), None)
+    if visit is None or name is None:
+        return None
+    charge = series[name].values.astype(float)
+    parts = [np.flatnonzero((visit == one) & np.isfinite(charge)) for one in np.unique(visit)]
+    spans = [float(np.ptp(charge[part])) if len(part) else 0.0 for part in parts]
+    found = np.full(len(charge), np.nan)
+    for part, span in zip(parts, spans, strict=True):
+        if span > 0 and span >= WHOLE * max(spans):
+            found[part] = (charge[part] - charge[part].min()) / span
+    return found
 
 
 def pair(series: xr.Dataset) -> Pairs | None:
-    """Return frames of the last cycle beside those of the first in the same state; None where there are no two cycles.
+    """Return frames of the last visit beside those of the first in the same state; None where there are no two visits.
 
-    Frames before the top of a cycle's charge meet those before it, later ones those after it.
+    Frames before the top of a visit's charge meet those before it, later ones those after it.
     """
-    state = state_of_charge(series)
-    if state is None or "cycle" not in series.variables or series["cycle"].dims != ("frame",):
+    state, visit = state_of_charge(series), visits(series)
+    if state is None or visit is None:
         return None
-    cycle = series["cycle"].values
-    labels = np.unique(cycle[np.isfinite(state)])
-    if len(labels) < 2:
+    known = np.unique(visit[np.isfinite(state)])
+    if len(known) < 2:
         return None
-    visits = [np.flatnonzero((cycle == label) & np.isfinite(state)) for label in (labels[0], labels[-1])]
-    falls = [np.arange(len(visit)) > int(np.argmax(state[visit])) for visit in visits]
+    ends = [np.flatnonzero((visit == one) & np.isfinite(state)) for one in (known[0], known[-1])]
+    falls = [np.arange(len(visit)) > int(np.argmax(state[visit])) for visit in ends]
     first, last = [], []
-    for at, is_falling in zip(visits[1], falls[1], strict=True):
-        others = visits[0][falls[0] == is_falling]
+    for at, is_falling in zip(ends[1], falls[1], strict=True):
+        others = ends[0][falls[0] == is_falling]
         if others.size:
             near = others[int(np.argmin(np.abs(state[others] - state[at])))]
             if abs(state[near] - state[at]) <= SAME_STATE:
@@ -92,7 +118,11 @@ def pair(series: xr.Dataset) -> Pairs | None:
     frame = series["frame"].values if "frame" in series.coords else np.arange(series.sizes["frame"])
     used = np.array(first + last)
     span = float(frame[used].min()), float(frame[used].max())
-    return Pairs(np.array(first), np.array(last), state[last], span, (float(labels[0]), float(labels[-1])))
+    volts = series["voltage"].values if "voltage" in series.variables else np.zeros(len(state))
+    apart = np.nan_to_num(np.abs(volts[last] - volts[first]))
+    cycle = series["cycle"].values[used].astype(float)
+    cycles = float(cycle.min()), float(cycle.max())
+    return Pairs(np.array(first), np.array(last), state[last], apart, span, cycles)
 
 
 def weighted(values: np.ndarray, sigma: np.ndarray) -> tuple[float, float]:

@@ -51,15 +51,14 @@ def light(table: xr.Dataset) -> Iterator[Look]:
     pairs = pair(table)
     if pairs is None:
         return
-    every = (-np.inf, np.inf)
     for name, observable, limits in (
         ("stray", "xrd.second_layered_phase", CHARGED),
         ("stray", "xrd.isolated_material", DISCHARGED),
         ("stage_lic6", "xrd.lithium_left", DISCHARGED),
-        ("coexisting", "xrd.graphite_coexistence", every),
+        ("coexisting", "xrd.graphite_coexistence", None),
         ("lithium_metal", "xrd.lithium_metal_line", DISCHARGED),
     ):
-        there = pairs.within(limits)
+        there = pairs if limits is None else pairs.within(limits)
         if not len(there.first):
             continue
         values, sigma = table[name].values, table[f"{name}_sigma"].values
@@ -75,7 +74,7 @@ def _most(pairs: Pairs, values: np.ndarray) -> Pairs:
         return pairs
     middle = pairs.state[int(np.nanargmax(mean))]
     order = np.argsort(np.abs(pairs.state - middle), kind="stable")[: max(1, len(pairs.state) // 4)]
-    return Pairs(pairs.first[order], pairs.last[order], pairs.state[order], pairs.frames, pairs.cycles)
+    return pairs.take(order)
 
 
 def _is_layered(table: xr.Dataset, phase: str) -> bool:

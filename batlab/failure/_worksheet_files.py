@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
@@ -16,6 +15,7 @@ from batlab.errors import ReadError, did_you_mean
 from batlab.failure import _worksheet_html, _worksheet_xlsx
 from batlab.failure._worksheet_table import COLUMNS, line, reconcile
 from batlab.failure.worksheets import Worksheet
+from batlab.io.atomic import replacing
 
 RISKY = (*"=+-@＝＋－＠", "\t", "\r", "\n", "'")  # a spreadsheet takes such a cell for a formula, or hides the quote
 WHOLE = "worksheet"  # what stands in the first column of the last line, which holds everything
@@ -26,18 +26,13 @@ def write(sheet: Worksheet, path: str | os.PathLike) -> None:
     """Write `sheet` beside `path` and put it in its place when it is whole."""
     target = Path(path).expanduser()
     content = _form(target)[0](sheet)
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} cannot be written: it is a folder; give the name of a file")
     try:
-        handle, name = tempfile.mkstemp(prefix=target.name[:100], dir=target.absolute().parent)
+        with replacing(target, overwrite=True) as unfinished:
+            unfinished.write_bytes(content)
     except OSError as error:
-        raise OSError(f"{target} cannot be written: {error.strerror}") from error
-    try:
-        with open(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise
+        raise OSError(f"{target} cannot be written: {error}") from error
 
 
 def read_worksheet(

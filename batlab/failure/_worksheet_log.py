@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from batlab.errors import refuse_unknown
+from batlab.failure._mark import LONGEST_TEXT, plain_text
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Change:
     def from_dict(cls, values: Mapping[str, Any]) -> Change:
         """Return the change that `as_dict` wrote."""
         refuse_unknown("a change", values, cls.__dataclass_fields__)
+        for name in ("created", "author", "row", "field", "reason"):
+            plain_text(f"{name} of a change", values.get(name, ""), longest=LONGEST_TEXT)
         return cls(**values)
 
 
@@ -76,7 +79,10 @@ class Version:
     def from_dict(cls, values: Mapping[str, Any]) -> Version:
         """Return the version that `as_dict` wrote."""
         refuse_unknown("a version", values, cls.__dataclass_fields__)
-        return cls(values["version"], values["content"], tuple(Signature(**one) for one in values["signatures"]))
+        signatures = tuple(Signature(**one) for one in values["signatures"])
+        if not signatures or not isinstance(values["content"], Mapping):
+            raise ValueError(f"version {values['version']!r} must have content and at least one signature")
+        return cls(values["version"], dict(values["content"]), signatures)
 
 
 def digest(content: Mapping[str, Any]) -> str:

@@ -64,13 +64,24 @@ def reconcile(
     Raises
     ------
     ReadError
-        Something was changed and `edits` is ``"refuse"``, or a changed cell is not what it should be.
+        Something was changed and `edits` is ``"refuse"``, a changed cell is not what it should be, or a row is there
+        twice.
     """
     choose("edits", edits, EDITS)
     if edits == "ignore":
         return sheet
     changed = sheet
-    given = {str(one.get("id") or ""): one for one in found}
+    held = {row.id for row in sheet.rows}
+    given: dict[str, dict[str, Any]] = {}
+    added = []
+    for one in found:
+        known = str(one.get("id") or "")
+        if known in given:
+            raise ReadError(f"{source} has row {known} twice; clear the id of the copy, so that it counts as a new row")
+        if known in held:
+            given[known] = one
+        else:
+            added.append(one)
     problems = []
     for row in sheet.rows:
         if row.id not in given:
@@ -82,8 +93,8 @@ def reconcile(
         if edits == "take":
             changed = changed.edit(row, author=author, reason=reason, **texts) if texts else changed
             changed = changed.rate(row, author=author, reason=reason, **numbers) if numbers else changed
-    for known, one in given.items():
-        if not any(row.id == known for row in sheet.rows) and any(_text(one.get(column)) for column in EDITABLE):
+    for one in added:
+        if any(_text(one.get(column)) for column in EDITABLE):
             problems.append(f"a row was added: {one.get('component')}: {one.get('mechanism')}")
             changed = _add(changed, one, source, author, reason) if edits == "take" else changed
     if problems and edits == "refuse":

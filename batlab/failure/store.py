@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 import warnings
@@ -241,11 +240,10 @@ class Store(Board):
         Raises
         ------
         ReadError
-            The file is none of `export`; the message names the line.
+            The file is none of `export`, or holds what could not be read again; the message names the line.
         """
         if isinstance(other, Store):
-            given = other._read(lambda connection: list(_lines().lines(connection)))[1:]
-            rows = [json.loads(line) for line in given]
+            rows = _lines().rows_of(repr(other), other._read(lambda connection: list(_lines().lines(connection))))
         else:
             rows = _lines().read(Path(other).expanduser())
         done: Merged = self._write("nothing was merged", lambda connection: _lines().merge(connection, rows))

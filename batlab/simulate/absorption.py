@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from batlab.constants import ETOK
 from batlab.simulate.ageing import Condition
 from batlab.simulate.cell_steps import split_positive
 from batlab.simulate.diffraction import ISOLATED
@@ -18,7 +19,6 @@ EDGE = 8343.0  # eV, of Ni(III) in the layered oxide
 PER_VALENCE = 1.65
 STEP = 0.9  # of μ, all nickel there
 LIFETIME = 1.5  # eV, half width
-K_PER_EV = 0.262468  # 1/(angstrom^2 eV)
 
 
 def valence(lithium: np.ndarray | float) -> np.ndarray:
@@ -72,6 +72,6 @@ def _foil(energy: np.ndarray) -> np.ndarray:
 
 def _wiggles(energy: np.ndarray, edge: float, distance: float, neighbours: float, sigma2: float) -> np.ndarray:
     """Return χ of one shell, by the EXAFS equation with a plain phase; nothing in the first 20 eV."""
-    k = np.sqrt(K_PER_EV * np.maximum(energy - edge, 1e-6))
+    k = np.sqrt(ETOK * np.maximum(energy - edge, 1e-6))
     swing = 0.3 * neighbours / (k * distance**2) * np.exp(-2 * sigma2 * k**2 - 2 * distance / 8)
     return swing * np.sin(2 * k * distance - 0.6 * k) * (1 - np.exp(-((k / 2.6) ** 6)))

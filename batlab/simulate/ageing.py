@@ -120,9 +120,13 @@ def planted(mechanisms: Mapping[str, float]) -> dict[str, float]:
 
     Raises
     ------
+    TypeError
+        No table of severities.
     ValueError
         An unknown name; a severity that is not a number above 0 and up to 1.
     """
+    if not isinstance(mechanisms, Mapping):
+        raise TypeError(f"mechanisms must be {{name: severity}}, got {mechanisms!r:.80}; {{}} is a healthy cell")
     for name, severity in mechanisms.items():
         if name not in MECHANISMS:
             hint = did_you_mean(name, MECHANISMS) or f"; it knows {', '.join(MECHANISMS)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def virtual_cell(
     techniques
         Which of ``"xrd"``, ``"xas"``, ``"echem"`` are measured. The others' noise does not depend on it.
     noise
-        Factor of all noise and drift; 0 for none.
+        Factor of all noise and drift, and of the σ that are stated; 0 for none, with σ as for 1.
 
     Returns
     -------
@@ -86,6 +87,8 @@ def virtual_cell(
 
     Raises
     ------
+    TypeError
+        `mechanisms` without severities.
     ValueError
         An unknown mechanism or technique; a severity, `n_cycles` or `noise` out of range.
 
@@ -143,9 +146,9 @@ def virtual_potentials() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]
 
 
 def _checked(n_cycles: Any, techniques: Sequence[str], noise: Any) -> list[str]:
-    if isinstance(n_cycles, bool) or int(n_cycles) != n_cycles or n_cycles < LEAST_CYCLES:
+    if isinstance(n_cycles, bool) or not isinstance(n_cycles, Integral) or n_cycles < LEAST_CYCLES:
         raise ValueError(f"n_cycles must be a whole number of at least {LEAST_CYCLES}, got {n_cycles!r}")
-    if isinstance(noise, bool) or not (np.isfinite(noise) and noise >= 0):
+    if isinstance(noise, bool) or not isinstance(noise, Real) or not 0 <= float(noise) < np.inf:
         raise ValueError(f"noise must be 0 (none), 1 (usual) or any number above, got {noise!r}")
     chosen = [techniques] if isinstance(techniques, str) else list(techniques)
     if not chosen:
@@ -174,11 +177,13 @@ def _xrd(life: Life, generator: np.random.Generator, noise: float) -> xr.Dataset
         for (y, x, told, metal), stretch, bright in zip(there, place, flux, strict=True)
     ])  # fmt: skip
     counts = mean + noise * (generator.poisson(mean) - mean) if noise else mean
+    # With other noise than Poisson's, counts do not tell their own σ.
+    sigma = np.sqrt(np.maximum(counts if noise == 1 else mean, 1.0)) * (noise or 1.0)
     dims = ("frame", "q")
     return xr.Dataset(
         {
             "intensity": quantity(dims, counts, "count", "intensity"),
-            "intensity_sigma": quantity(dims, np.sqrt(np.maximum(counts, 1.0)), "count", "σ of the intensity"),
+            "intensity_sigma": quantity(dims, sigma, "count", "σ of the intensity"),
         },
         {**_frame_coordinates(life, "xrd"), "q": quantity("q", diffraction.Q, "1/angstrom", "scattering vector")},
         {"wavelength": diffraction.WAVELENGTH},

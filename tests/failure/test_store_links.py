@@ -239,6 +239,63 @@ def test_lines_that_are_wrong_are_refused_and_nothing_is_taken(store, tmp_path, 
             other.export(tmp_path / "no" / "x.jsonl")
 
 
+DOCUMENT = {"table": "document", "id": "x", "version": 1, "author": "Eve", "created": "2026-01-01T00:00:00+00:00"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"created": "yesterday"}, "line 2 is no document of a store: Invalid isoformat string: 'yesterday'"),
+        ({"created": "2026-01-01T00:00:00"}, "created must have a time zone"),
+        ({"version": 0}, "version must be a whole number from 1, got 0"),
+        ({"kind": "note"}, "kind must be 'evidence', 'worksheet' or 'experiment', got 'note'"),
+        ({"kind": "worksheet", "body": "garbage"}, "line 2 is no document"),
+        ({"kind": "worksheet", "body": "{}"}, "this is no worksheet of batlab"),
+        ({"kind": "evidence", "body": json.dumps(LOOK.as_dict())}, f"its body has the id '{LOOK.id}', its row 'x'"),
+        ({"kind": "evidence", "body": json.dumps(LOOK.as_dict() | {"effect": 9.0})}, "does not say what it said"),
+        ({"kind": "evidence", "body": "[" * 100_000}, "line 2 is no document"),
+        ({"kind": "experiment", "body": '{"datasets": 5}'}, "datasets must be a list of texts, got 5"),
+        ({"kind": "experiment", "body": "[]"}, "line 2 is no document"),
+    ],
+)
+def test_what_could_not_be_read_again_never_gets_in(store, tmp_path, change, message):
+    """A row is never removed, so that one bad row would end every later reading of the store."""
+    head = {"what": "batlab store", "format": 2}
+    row = {**DOCUMENT, "kind": "experiment", "body": '{"datasets": ["abc"]}'}
+    (tmp_path / "in.jsonl").write_text(f"{json.dumps(head)}\n{json.dumps({**row, **change})}\n")
+    with pytest.raises(ReadError, match=message):
+        store.merge(tmp_path / "in.jsonl")
+    assert everything(store) == [[], [], [], [], {}]
+    (tmp_path / "in.jsonl").write_text(f"{json.dumps(head)}\n{json.dumps(row)}\n")
+    assert store.merge(tmp_path / "in.jsonl").added == 1
+    assert store.experiments() == {"x": ["abc"]}
+
+
+def test_a_store_that_holds_what_cannot_be_read_is_not_merged(store, tmp_path):
+    import sqlalchemy as sa
+
+    with Store(tmp_path / "other.sqlite") as other:
+        values = {**DOCUMENT, "kind": "worksheet", "body": "garbage"}
+        values.pop("table")
+        with other._engine.begin() as connection:
+            names = ", ".join(values)
+            connection.execute(
+                sa.text(f"INSERT INTO batlab_documents ({names}) VALUES (:{names.replace(', ', ', :')})"), values
+            )
+        with pytest.raises(ReadError, match=r"other\.sqlite.*line 2 is no document of a store"):
+            store.merge(other)
+    assert store.worksheets() == []
+
+
+def test_a_folder_is_not_replaced_by_an_export(store, tmp_path):
+    (tmp_path / "kept.jsonl").mkdir()
+    (tmp_path / "kept.jsonl" / "file").write_text("mine")
+    with pytest.raises(OSError, match="is a folder"):
+        store.export(tmp_path / "kept.jsonl")
+    assert (tmp_path / "kept.jsonl" / "file").read_text() == "mine"
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     words=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30), min_size=3,

@@ -143,6 +143,17 @@ def test_what_was_signed_cannot_be_altered_unnoticed(sheet):
         Worksheet.from_dict(told)
 
 
+def test_a_version_that_nobody_signed_is_not_signed(sheet):
+    told = sheet.sign(author="bob").as_dict()
+    told["signed"][0]["signatures"] = []
+    with pytest.raises(ReadError, match="version 1 must have content and at least one signature"):
+        Worksheet.from_dict(told)
+    told = sheet.as_dict()
+    told["changes"][0]["created"] = 5
+    with pytest.raises(ReadError, match="created of a change must be text, got int"):
+        Worksheet.from_dict(told)
+
+
 def test_only_what_is_rated_in_full_is_signed(sheet):
     with pytest.raises(ValueError, match="1 rows are not rated in full"):
         sheet.add(component="cell", mechanism="gas", author="ada").sign(author="bob")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 import zipfile
 from html.parser import HTMLParser
@@ -179,6 +180,25 @@ def test_changes_made_in_a_spreadsheet_are_told_taken_or_left(tmp_path):
         read_worksheet(path, edits="taek")
 
 
+def test_several_new_rows_are_all_taken_and_a_copied_one_is_told(tmp_path):
+    made = odd_sheet(["one", "two", "three"])  # of which two are left
+    path = tmp_path / "cell.xlsx"
+    made.save(path)
+    for line, word in ((4, "leak"), (5, "corrosion"), (6, "swelling")):
+        edit_cell(path, "component", "lid", line=line)
+        edit_cell(path, "mechanism", word, line=line)
+    with pytest.raises(ReadError, match="a row was added: lid: leak and 2 more"):
+        read_worksheet(path)
+    taken = read_worksheet(path, edits="take", author="board")
+    assert [row.mechanism for row in taken.rows[2:]] == ["leak", "corrosion", "swelling"]
+    assert taken.rows[:2] == made.rows
+    edit_cell(path, "id", made.rows[0].id, line=4)  # as a copied row has it
+    for edits in ("refuse", "take"):
+        with pytest.raises(ReadError, match=f"has row {made.rows[0].id} twice; clear the id of the copy"):
+            read_worksheet(path, edits=edits, author="board")
+    assert read_worksheet(path, edits="ignore") == made
+
+
 def test_a_spreadsheet_saved_by_another_program_comes_back(tmp_path):
     import openpyxl
 
@@ -243,6 +263,20 @@ def test_a_newer_format_and_another_end_are_refused(tmp_path):
     (tmp_path / "cell.json").write_text(json.dumps(told))
     with pytest.raises(ReadError, match="points at evidence 'nowhere'"):
         read_worksheet(tmp_path / "cell.json")
+
+
+def test_a_file_is_as_private_as_its_owner_wants_and_a_folder_stays(tmp_path):
+    made = odd_sheet(["one"])
+    before = os.umask(0o077)
+    try:
+        made.save(tmp_path / "cell.json")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "cell.json").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "kept.json").mkdir()
+    with pytest.raises(OSError, match="it is a folder; give the name of a file"):
+        made.save(tmp_path / "kept.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cell.json", "kept.json"]
 
 
 def test_without_openpyxl_the_extra_is_named(tmp_path, monkeypatch):

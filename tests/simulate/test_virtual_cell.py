@@ -97,13 +97,35 @@ def test_frames_carry_what_the_record_says(plated):
         ({"mechanisms": {}, "n_cycles": 11}, "at least 12, got 11"),
         ({"mechanisms": {}, "n_cycles": 12.5}, "whole number"),
         ({"mechanisms": {}, "n_cycles": True}, "got True"),
+        ({"mechanisms": {}, "n_cycles": float("nan")}, "whole number of at least 12, got nan"),
+        ({"mechanisms": {}, "n_cycles": "many"}, "whole number of at least 12, got 'many'"),
         ({"mechanisms": {}, "noise": -1.0}, "noise must be"),
+        ({"mechanisms": {}, "noise": "much"}, "noise must be .* got 'much'"),
+        ({"mechanisms": {}, "noise": float("nan")}, "noise must be"),
         ({"mechanisms": {}, "noise": float("inf")}, "noise must be"),
     ],
 )
 def test_refuses(wrong, told):
     with pytest.raises(ValueError, match=told):
         virtual_cell(**wrong)
+
+
+def test_names_without_severities_are_refused():
+    with pytest.raises(TypeError, match=r"must be {name: severity}, got \['sei_growth'\]"):
+        virtual_cell(["sei_growth"])
+
+
+@pytest.mark.parametrize("noise", [0.5, 1.0, 3.0])
+def test_stated_sigma_is_that_of_the_noise(noise):
+    """Against the same cell without noise, between the lines, where a sample out of its place changes little."""
+    told = {"n_cycles": 12, "seed": 4, "techniques": ["xrd"]}
+    clean, noisy = (virtual_cell({}, noise=n, **told)["/xrd"].to_dataset() for n in (0, noise))
+    seen = clean["intensity"].values
+    flat = (np.ptp(seen, axis=0) < 0.1 * seen.mean(axis=0)) & (np.abs(np.gradient(seen.mean(axis=0))) < 2)
+    assert flat.sum() > 20
+    pull = ((noisy["intensity"] - clean["intensity"]) / noisy["intensity_sigma"]).values[:, flat]
+    pull -= pull.mean(axis=1, keepdims=True)  # the flux
+    assert pull.std() == pytest.approx(1, abs=0.1)
 
 
 def test_every_mechanism_names_its_source():
