@@ -183,7 +183,7 @@ def test_damage_is_told_from_the_worker(stacks, run, client):
 def kill_workers(run, kills, frames, pause):
     """Integrate in a process of its own while workers are killed; what LocalCluster says of that stays there."""
     command = [sys.executable, "-W", "ignore", "-c", KILLER, str(run), str(kills), str(frames), str(pause)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert "the same bits" in done.stdout, done.stderr[-3000:]
     assert int(done.stdout.split()[0]) >= kills
 
