@@ -202,6 +202,12 @@ def test_grids_of_their_own():
         assert float(done.e0[row]) == float(alone.e0)
     assert np.isnan(done.mu_norm[2, -20:]).all()
     normalize(series)  # windows that every frame has
+    # One frame alone, with what fills its row up to the others' length.
+    alone = normalize(series.isel(frame=[2]), **windows)
+    np.testing.assert_array_equal(alone.mu_flat, done.mu_flat[[2]])
+    np.testing.assert_array_equal(normalize(series.isel(frame=2), **windows).mu_flat, done.mu_flat[2])
+    assert float(alone.e0[0]) == float(done.e0[2])
+    normalize(series.isel(frame=[2]))
 
 
 @pytest.mark.parametrize("method", ["derivative", "half_step", "integral"])
