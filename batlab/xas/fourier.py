@@ -49,7 +49,7 @@ def fourier_transform(
     dk, dk2, window
         Widths of the tapers [1/angstrom] and the name of the window, see `ft_window`.
     rmax
-        Last R [angstrom]; the step is π/102.4 angstrom.
+        Last R [angstrom], on an even grid at most π/(2 δk); the step is π/102.4 angstrom.
 
     Returns
     -------
@@ -80,8 +80,10 @@ def fourier_transform(
     arguments = {key: value for key, value in locals().items() if key != "series"}
     name = "xas.fourier_transform"
     rows = rows_of(series, "chi", "k", name, HINT)
-    if not rmax > 0:
-        raise ValueError(f"{name}: rmax must be positive, got {rmax:g}")
+    step = even_step(rows.x)
+    farthest = np.inf if step is None else np.pi / (2 * step)  # beyond, chi(R) is its own mirror image
+    if not 0 < rmax <= farthest * (1 + 1e-9):
+        raise ValueError(f"{name}: rmax must be positive and at most {farthest:.4g} angstrom, got {rmax:g}")
     r = RSTEP * np.arange(int(1.01 + rmax / RSTEP))
     kmax, taper = _window(rows, kmin, kmax, dk, dk2, window, name)
     real, imag = _parts(rows, taper * rows.x**kweight, r)
@@ -154,6 +156,8 @@ def back_transform(
         )
     taper = ft_window(real.x, low=rmin, high=rmax, dx=dr, dx2=dr2, window=window)
     weight = 2 * step / np.sqrt(np.pi) * taper
+    if not (weight > 0).any():
+        raise ValueError(f"{name}: no point of chi(R) lies in the window from {rmin:g} to {rmax:g} angstrom; widen it")
     k = np.asarray(series["k"].values, dtype=float)
     used = slice(*(np.flatnonzero(weight)[[0, -1]] + (0, 1)))
     angle = 2 * np.outer(real.x[used], k)
@@ -266,7 +270,10 @@ def _window(
         )
     # Room for the upper taper: beyond the data it is cut off, not squeezed.
     room = np.append(rows.x, max(last, high + (dk if dk2 is None else dk2)) + 1)
-    return high, ft_window(room, low=kmin, high=high, dx=dk, dx2=dk2, window=window)[:-1]
+    taper = ft_window(room, low=kmin, high=high, dx=dk, dx2=dk2, window=window)[:-1]
+    if not (taper > 0).any():
+        raise ValueError(f"{name}: no point of chi lies in the window from {kmin:g} to {high:g} 1/angstrom; widen it")
+    return high, taper
 
 
 def _parts(rows: Rows, weight: np.ndarray, r: np.ndarray) -> tuple[Any, Any]:
