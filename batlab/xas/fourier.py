@@ -14,6 +14,7 @@ from batlab.xas.rows import Rows, rows_of
 from batlab.xas.windows import WINDOWS, ft_window
 
 RSTEP = np.pi / (2048 * 0.05)  # angstrom: the grid of IFEFFIT, larch and Athena, 0.0307
+HIGHEST = 6  # power of k
 FEW = 30  # spectra: below, sums by the kernel take less time than making the matrix (benchmarks/bench_sine.py)
 HINT = "make it with xas.remove_background"
 
@@ -80,6 +81,7 @@ def fourier_transform(
     arguments = {key: value for key, value in locals().items() if key != "series"}
     name = "xas.fourier_transform"
     rows = rows_of(series, "chi", "k", name, HINT)
+    check_kweight(kweight, name)
     step = even_step(rows.x)
     farthest = np.inf if step is None else np.pi / (2 * step)  # beyond, chi(R) is its own mirror image
     if not 0 < rmax <= farthest * (1 + 1e-9):
@@ -236,6 +238,7 @@ def noise(
         raise ValueError(
             f"{name}: rmin and rmax must rise within 0 to {np.pi / (2 * step):.4g} angstrom, got {rmin:g} to {rmax:g}"
         )
+    check_kweight(kweight, name)
     kmax, taper = _window(rows, kmin, kmax, dk, None, window, name)
     weight = taper * rows.x**kweight
     r = np.arange(int(np.ceil(rmin / RSTEP)), int(rmax / RSTEP) + 1) * RSTEP
@@ -255,6 +258,12 @@ def noise(
         made[key] = rows.numbers(value, units, what, **told)
         made[f"{key}_sigma"] = rows.numbers(value * relative, units, f"1 sigma of {key}")
     return record(series.assign(made), name, **arguments)
+
+
+def check_kweight(kweight: float, name: str) -> None:
+    """Refuse a power of k that is none."""
+    if not 0 <= kweight <= HIGHEST:
+        raise ValueError(f"{name}: kweight must be a number from 0 to {HIGHEST}, got {kweight!r}")
 
 
 def _window(

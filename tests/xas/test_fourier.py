@@ -260,3 +260,10 @@ def test_windows_without_points_and_ranges_of_mirror_images_are_refused():
     spectrum = xas.fourier_transform(table(oscillation()), rmax=31)
     with pytest.raises(ValueError, match=r"no point of chi\(R\) lies in the window from 2\.001 to 2\.002"):
         xas.back_transform(spectrum, rmin=2.001, rmax=2.002, dr=0)
+
+
+@pytest.mark.parametrize("step", [xas.fourier_transform, xas.noise, xas.wavelet])
+@pytest.mark.parametrize("kweight", [np.nan, -1, 1e3])
+def test_powers_of_k_that_are_none_are_refused(step, kweight):
+    with pytest.raises(ValueError, match="kweight must be a number from 0 to 6, got"):
+        step(table(oscillation()), kweight=kweight)

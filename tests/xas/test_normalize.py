@@ -343,3 +343,9 @@ def test_73000_float32_spectra_never_sit_in_memory(tmp_path):
     lazy = xr.open_zarr(tmp_path / "s.zarr", consolidated=False)
     normalize(lazy, e0=8333.0)[["mu_flat", "edge_step"]].to_zarr(tmp_path / "t.zarr", consolidated=False)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+
+
+@pytest.mark.parametrize(("name", "window"), [("pre", (50, 100)), ("post", (-100, -50))])
+def test_windows_on_the_wrong_side_are_refused(name, window):
+    with pytest.raises(ValueError, match=rf"{name} must lie (before|behind) the edge, .* got \({window[0]}"):
+        normalize(edges(), **{name: window})
