@@ -41,8 +41,8 @@ def regrid(patterns: xr.Dataset, onto: xr.Dataset | xr.DataArray | np.ndarray, *
     DimensionError
         If `patterns` or `onto` lack the axis.
     SchemaError
-        If the new grid does not increase, or has fewer than two points; if both were integrated with different pixel
-        splitting.
+        If the new grid does not increase, or has fewer than two points; if `patterns` have no values of the axis; if
+        both were integrated with different pixel splitting.
 
     Examples
     --------
@@ -57,6 +57,11 @@ def regrid(patterns: xr.Dataset, onto: xr.Dataset | xr.DataArray | np.ndarray, *
         axis_of(onto, "curves.regrid", (axis,))
         same_scheme("curves.regrid", patterns, onto)
         onto = onto[axis].values
+    if axis not in patterns.coords:
+        raise SchemaError(
+            f"curves.regrid needs the values of {axis!r}, got none; assign them, or bring spectra with grids of their "
+            "own (energy_measured) onto one with xas.rebin"
+        )
     new = np.asarray(onto, dtype=float)
     if new.ndim != 1 or len(new) < 2 or not np.isfinite(new).all() or (np.diff(new) <= 0).any():
         raise SchemaError(f"curves.regrid needs a grid of at least 2 finite, increasing values, got shape {new.shape}")

@@ -143,7 +143,7 @@ def as_table(
     Raises
     ------
     DimensionError
-        Not two dimensions, or none that numbers spectra; or too few frames.
+        Not two dimensions, or none that numbers spectra; too few frames; frames with grids of their own.
     ValueError
         `of` is not in the Dataset, or is needed to choose; values that are no real numbers.
 
@@ -167,6 +167,9 @@ def as_table(
         raise TypeError(f"{function} needs a DataArray or a Dataset, got {type(data).__name__}; wrap numbers in one")
     array = dataset[name]
     first, axis, is_single = _dims(array, function, leading)
+    if f"{axis}_measured" in dataset.variables:
+        told = "bring them onto one with xas.rebin" if axis == "energy" else "bring them onto one first"
+        raise DimensionError(f"{function} needs one grid for all frames, got '{axis}_measured'; {told}")
     sigma = dataset.get(f"{name}_sigma")
     values = _numbers(array, first, axis, is_single, function)
     if len(values) < frames:

@@ -198,7 +198,8 @@ def absorption_columns(scan: xr.Dataset, curve: str, kweight: float = 2) -> dict
     The line before the edge is μ - step mu_norm; the curve behind it adds step (1 + mu_norm - mu_flat), from E0 on.
     """
     shown = CURVES[curve]
-    x = np.asarray(scan[shown.axis].values, dtype=float)
+    own = f"{shown.axis}_measured"  # where frames have grids of their own
+    x = np.asarray(scan[own if own in scan.variables else shown.axis].values, dtype=float)
     unknown = np.full(x.shape, np.nan)
 
     def column(name: str) -> np.ndarray:

@@ -85,6 +85,11 @@ def as_intensity(series: xr.Dataset, curve: str) -> xr.Dataset:
             f"figures.absorption_map needs {shown.needs!r} over ('frame', {shown.axis!r}) for curve={curve!r}, got "
             f"{sorted(map(str, series.data_vars))}; make it with {shown.step}"
         )
+    if f"{shown.axis}_measured" in series.variables or shown.axis not in series.coords:
+        raise DimensionError(
+            f"figures.absorption_map needs one grid of {shown.axis!r} for all frames, got none; bring them onto one "
+            "with xas.rebin"
+        )
     values = series[name]
     if curve == "derivative":
         slope = np.gradient(np.asarray(values.values, dtype=float), np.asarray(series["energy"].values, float), axis=1)

@@ -151,6 +151,8 @@ def _group(record: dict[str, Any], project: Project, name: str) -> xr.Dataset:
     variables = {"chi" if is_chi else "mu": signal}
     for key, long_name in BESIDE.items():
         values = _numbers(record, key, where) if record.get(key) else np.empty(0)
+        if np.isinf(values).any():
+            raise ReadError(f"{where}: its {key!r} holds infinity; the file may be damaged")
         if values.size == x.size:
             variables[key] = quantity(dim, values[order], "1", long_name)
     coords = {
@@ -177,6 +179,8 @@ def _shift(args: dict[str, Any], where: str) -> float:
         value = float(args.get("bkg_eshift") or 0)
     except (TypeError, ValueError) as error:
         raise ReadError(f"{where}: its energy shift {args['bkg_eshift']!r:.40} is no number") from error
+    if not np.isfinite(value):
+        raise ReadError(f"{where}: its energy shift {args['bkg_eshift']!r:.40} is not finite")
     return value
 
 

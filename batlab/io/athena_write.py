@@ -41,14 +41,16 @@ def write(
     ``stddev`` and ``signal`` (else ``itrans`` or ``ifluor``) go beside it; ``e0``, ``edge_step``, ``energy_shift``,
     ``element`` and ``edge`` where they are known, and the parameters that an Athena file had (attribute
     ``athena_parameters``).
-    Points where µ is NaN are left out, since Athena has none. Without an E0 the steepest rise is written.
+    Points where µ is NaN are left out, since Athena has none. Without an E0 the steepest rise is written. Frames with
+    grids of their own (``energy_measured``) are written on these.
 
     Raises
     ------
     AlreadyThereError
         `path` is there and `overwrite` is False.
     ValueError
-        There is no ``mu`` over (frame, energy) and no ``chi`` over (frame, k), or a spectrum has fewer than two points.
+        There is no ``mu`` over (frame, energy) and no ``chi`` over (frame, k), a spectrum has fewer than two points, or
+        nothing says at which energies.
     """
     groups = _groups(obj, path.name)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -104,10 +106,13 @@ def _label(one: xr.Dataset, otherwise: str) -> str:
 def _record(one: xr.Dataset, label: str, ids: set[str], name: str) -> list[str]:
     signal, axis = next((s, a) for s, a in _SIGNALS if s in one)
     y = np.asarray(one[signal].values, float)
-    whole = np.isfinite(y)
+    grid = next((key for key in (f"{axis}_measured", axis) if key in one.variables), None)
+    if grid is None:
+        raise ValueError(f"{name}: {label!r} has no {axis!r} beside its {signal!r}; assign_coords({axis}=…) first")
+    whole = np.isfinite(y) & np.isfinite(one[grid].values)
     if whole.sum() < 2:
         raise ValueError(f"{name}: {label!r} has {int(whole.sum())} points that are numbers; a spectrum needs 2")
-    x, y = np.asarray(one[axis].values, float)[whole], y[whole]
+    x, y = np.asarray(one[grid].values, float)[whole], y[whole]
     identity = _identity(one, ids)
     args, xdi = _parameters(one, label, identity, x, y, axis == "k")
     arrays = {"x": x, "y": y}

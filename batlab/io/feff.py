@@ -23,10 +23,11 @@ NEAR = 0.01  # angstrom: the file's coordinates have four decimals, and so has t
 
 _TABLE = re.compile(r"^[#\s]*k\s+real\[2\*phc\]\s+mag\[feff\]\s+phase\[feff\]", re.MULTILINE)
 _RULE = re.compile(r"^[#\s]*-{10,}\s*$")
-_PATH = re.compile(r"^[#\s]*Path\s+(\d+)")
+_PATH = re.compile(r"^[#\s]*Path\s+(\d{1,9})\b")
 # Fortran writes neighbours together where a minus fills the column: 12.0-13.0.
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?")
-_ASSIGNED = re.compile(r"\b(Gam_ch|Mu|kf|Vint|Rs_int|Rmt|Rnm|Z)\s*=\s*([-+]?[\d.]+(?:[eEdD][-+]?\d+)?)")
+_ASSIGNED = re.compile(rf"\b(Gam_ch|Mu|kf|Vint|Rs_int|Rmt|Rnm|Z)\s*=\s*({_NUMBER.pattern})(?![\w.])")
+_LONGEST = 6  # digits of what is counted
 _PROGRAM = re.compile(r"\bfeff\s*(?:XX\s+)?[\w.]+", re.IGNORECASE)
 _SHELL = re.compile(r"\b([KLMN][1-7]?|[KLMN](?:I|II|III|IV|V))\s+shell\b")
 
@@ -117,7 +118,8 @@ def _geometry_line(line: str, where: str) -> tuple[int, float, float, float, flo
         raise ReadError(f"{where} must hold nleg, deg, reff, rnrmav and edge, got {line.strip()[:80]!r}")
     nleg, *rest = (_float(word) for word in found)
     degen, reff, norman, fermi = rest
-    if nleg != int(nleg) or not 1 < nleg < 100 or not degen > 0 or not 0.05 < reff < 1000:
+    wrong = not 1 < nleg < 100 or nleg != int(nleg) or not 0 < degen < np.inf or not 0.05 < reff < 1000
+    if wrong or not np.isfinite([norman, fermi]).all():
         raise ReadError(f"{where} states nleg {nleg:g}, degeneracy {degen:g}, reff {reff:g}: no scattering path")
     return int(nleg), degen, reff, norman, fermi
 
@@ -129,7 +131,7 @@ def _float(word: str) -> float:
 def _atom(line: str, where: str) -> tuple[np.ndarray, int, int]:
     """Return place [angstrom], potential and atomic number of one atom of the path."""
     found = _NUMBER.findall(line.lstrip("# "))
-    if len(found) < 5 or not all(word.isdecimal() for word in found[3:5]):
+    if len(found) < 5 or not all(word.isdecimal() and len(word) <= _LONGEST for word in found[3:5]):
         raise ReadError(f"{where} must hold x, y, z, potential and atomic number, got {line.strip()[:80]!r}")
     place = np.array([_float(word) for word in found[:3]])
     number = int(found[4])
@@ -174,7 +176,7 @@ def _reduced_mass(atoms: list[tuple[np.ndarray, int, int]], name: str) -> float:
 def _header(lines: list[str], name: str) -> dict[str, Any]:
     clean = [line.lstrip("#").strip() for line in lines]
     text = "\n".join(clean)
-    told = {key: _float(value) for key, value in _ASSIGNED.findall(text) if value.strip(".")}
+    told = {key: _float(value) for key, value in _ASSIGNED.findall(text) if np.isfinite(_float(value))}
     names = {"Gam_ch": "core_hole_width", "Vint": "vint", "kf": "kf"}
     attrs: dict[str, Any] = {new: told[old] for old, new in names.items() if old in told}
     index = [_PATH.match(line) for line in lines]

@@ -126,10 +126,10 @@ def _attributes(fields: dict[str, str], name: str) -> dict[str, Any]:
     for key, sources in _NUMBERS.items():
         text = next((fields[source.lower()] for source in sources if fields.get(source.lower())), "")
         found = _LEADING_NUMBER.match(text)
-        if found and float(found[0]) > 0:
+        if found and 0 < float(found[0]) < np.inf:
             attrs[key] = float(found[0])
         elif found:
-            raise ReadError(f"{name}: states {sources[0]} {text!r}, which must be above 0; correct the file")
+            raise ReadError(f"{name}: states {sources[0]} {text!r}, which must be above 0 and finite; correct the file")
     for key, value in fields.items():
         if key == "batlab.is_normalized" and value in ("0", "1"):
             attrs["is_normalized"] = int(value)
@@ -167,6 +167,9 @@ def write(
     if one.sizes.get("frame", 1) != 1:
         raise ValueError(f"{path.name}: .xdi takes one scan, got {one.sizes['frame']}; save each ds.isel(frame=[i])")
     one = one.squeeze("frame").drop_vars("frame", errors="ignore") if "frame" in one.dims else one
+    if "energy_measured" in one.variables and one["energy_measured"].dims == ("energy",):
+        one = one.isel(energy=np.flatnonzero(np.isfinite(one["energy_measured"].values)))
+        one = one.assign_coords(energy=one["energy_measured"].variable).drop_vars("energy_measured")
     if "energy" not in one.coords or "energy" not in one.dims or not len(one["energy"]):
         raise ValueError(f"{path.name}: .xdi takes a scan over 'energy', got {tuple(map(str, one.dims))}")
     names, units, columns = _columns(one, path.name)

@@ -14,6 +14,7 @@ from batlab.errors import choose
 from batlab.schema import quantity, record
 from batlab.xas.background_frames import Background
 from batlab.xas.background_spline import CLAMP, LEAST_KNOTS, Settings
+from batlab.xas.fourier import check_kweight
 from batlab.xas.grids import energies_of
 from batlab.xas.rows import Rows, numbers_of, rows_of
 from batlab.xas.windows import WINDOWS
@@ -195,6 +196,7 @@ def _kmax(rows: Rows, energy: np.ndarray, edges: np.ndarray, kmax: float | None)
 
 
 def _check(s: Settings) -> None:
+    check_kweight(s.kweight, NAME)
     if not (s.rbkg > 0 and s.kstep > 0 and s.dk >= 0 and s.nclamp >= 0 and s.clamp_lo >= 0 and s.clamp_hi >= 0):
         raise ValueError(
             f"{NAME}: rbkg and kstep must be positive, dk, nclamp, clamp_lo and clamp_hi at least 0, got "

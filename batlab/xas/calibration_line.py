@@ -55,14 +55,16 @@ def valence(series: xr.Dataset, standards: Any, *, of: str = "e0") -> xr.Dataset
     Raises
     ------
     ValueError
-        Fewer than two valences, or edge energies found by different definitions.
+        Fewer than two valences, one energy for all, σ that are no numbers, or edge energies found by different
+        definitions.
     SchemaError
         Variables that are missing.
 
     Warns
     -----
     UserWarning
-        Frames beyond the standards' valences; two standards, which tell no scatter; a slope below three σ.
+        Standards without a number; frames beyond the standards' valences; two standards, which tell no scatter; a slope
+        below three σ.
 
     References
     ----------
@@ -153,12 +155,24 @@ def _standards(given: Any, of: str, method: Any) -> Standards:
             f"{type(given).__name__}"
         )
     good = np.isfinite(found.energy) & np.isfinite(found.valence)
+    spread = np.stack([found.valence_sigma, found.energy_sigma])
+    unsure = good & ~(np.isfinite(spread) & (spread >= 0)).all(axis=0)
+    if unsure.any():
+        raise ValueError(
+            f"sigma of a standard must be finite and not negative, got {spread[:, unsure][:, 0].tolist()} (valence, "
+            f"energy) for {found.names[int(unsure.argmax())]!r}; leave it out where it is not known"
+        )
+    if not good.all():
+        lost = ", ".join(name for name, ok in zip(found.names, good) if not ok)
+        warnings.warn(f"{FUNCTION}: standards without a number are left out: {lost}", UserWarning, stacklevel=4)
     found = Standards([name for name, ok in zip(found.names, good) if ok], *(column[good] for column in found[1:]))
     if len(np.unique(found.valence)) < 2:
         raise ValueError(
             f"a line needs standards of at least two valences, got {sorted(set(found.valence.tolist()))} from "
             f"{', '.join(found.names) or 'none'}"
         )
+    if np.ptp(found.energy) == 0:
+        raise ValueError(f"all standards have the energy {found.energy[0]:g}: nothing tells valences apart")
     return found
 
 

@@ -70,6 +70,9 @@ def choose_windows(energy: np.ndarray, e0: float, pre: Window, post: Window, nno
         nnorm = 2 if norm2 - norm1 >= 300 else 1 if norm2 - norm1 >= 30 else 0
     if isinstance(nnorm, bool) or int(nnorm) != nnorm or not 0 <= nnorm <= MOST_NNORM:
         raise ValueError(f"xas.normalize: nnorm must be a whole number from 0 to {MOST_NNORM}, got {nnorm!r}")
+    for name, window, end, side in (("pre", pre, pre1, "before"), ("post", post, -norm2, "behind")):
+        if window is not None and end >= 0:
+            raise ValueError(f"xas.normalize: {name} must lie {side} the edge, in eV relative to E0, got {window!r}")
     found = Windows(float(pre1), float(pre2), float(norm1), float(norm2), int(nnorm))
     _refuse_few_points(energy, e0, found)
     return found

@@ -14,6 +14,7 @@ from batlab.xas.rows import Rows, rows_of
 from batlab.xas.windows import WINDOWS, ft_window
 
 RSTEP = np.pi / (2048 * 0.05)  # angstrom: the grid of IFEFFIT, larch and Athena, 0.0307
+HIGHEST = 6  # power of k
 FEW = 30  # spectra: below, sums by the kernel take less time than making the matrix (benchmarks/bench_sine.py)
 HINT = "make it with xas.remove_background"
 
@@ -49,7 +50,7 @@ def fourier_transform(
     dk, dk2, window
         Widths of the tapers [1/angstrom] and the name of the window, see `ft_window`.
     rmax
-        Last R [angstrom]; the step is π/102.4 angstrom.
+        Last R [angstrom], on an even grid at most π/(2 δk); the step is π/102.4 angstrom.
 
     Returns
     -------
@@ -80,8 +81,11 @@ def fourier_transform(
     arguments = {key: value for key, value in locals().items() if key != "series"}
     name = "xas.fourier_transform"
     rows = rows_of(series, "chi", "k", name, HINT)
-    if not rmax > 0:
-        raise ValueError(f"{name}: rmax must be positive, got {rmax:g}")
+    check_kweight(kweight, name)
+    step = even_step(rows.x)
+    farthest = np.inf if step is None else np.pi / (2 * step)  # beyond, chi(R) is its own mirror image
+    if not 0 < rmax <= farthest * (1 + 1e-9):
+        raise ValueError(f"{name}: rmax must be positive and at most {farthest:.4g} angstrom, got {rmax:g}")
     r = RSTEP * np.arange(int(1.01 + rmax / RSTEP))
     kmax, taper = _window(rows, kmin, kmax, dk, dk2, window, name)
     real, imag = _parts(rows, taper * rows.x**kweight, r)
@@ -154,6 +158,8 @@ def back_transform(
         )
     taper = ft_window(real.x, low=rmin, high=rmax, dx=dr, dx2=dr2, window=window)
     weight = 2 * step / np.sqrt(np.pi) * taper
+    if not (weight > 0).any():
+        raise ValueError(f"{name}: no point of chi(R) lies in the window from {rmin:g} to {rmax:g} angstrom; widen it")
     k = np.asarray(series["k"].values, dtype=float)
     used = slice(*(np.flatnonzero(weight)[[0, -1]] + (0, 1)))
     angle = 2 * np.outer(real.x[used], k)
@@ -232,6 +238,7 @@ def noise(
         raise ValueError(
             f"{name}: rmin and rmax must rise within 0 to {np.pi / (2 * step):.4g} angstrom, got {rmin:g} to {rmax:g}"
         )
+    check_kweight(kweight, name)
     kmax, taper = _window(rows, kmin, kmax, dk, None, window, name)
     weight = taper * rows.x**kweight
     r = np.arange(int(np.ceil(rmin / RSTEP)), int(rmax / RSTEP) + 1) * RSTEP
@@ -253,6 +260,12 @@ def noise(
     return record(series.assign(made), name, **arguments)
 
 
+def check_kweight(kweight: float, name: str) -> None:
+    """Refuse a power of k that is none."""
+    if not 0 <= kweight <= HIGHEST:
+        raise ValueError(f"{name}: kweight must be a number from 0 to {HIGHEST}, got {kweight!r}")
+
+
 def _window(
     rows: Rows, kmin: float, kmax: float | None, dk: float, dk2: float | None, window: str, name: str
 ) -> tuple[float, np.ndarray]:
@@ -266,7 +279,10 @@ def _window(
         )
     # Room for the upper taper: beyond the data it is cut off, not squeezed.
     room = np.append(rows.x, max(last, high + (dk if dk2 is None else dk2)) + 1)
-    return high, ft_window(room, low=kmin, high=high, dx=dk, dx2=dk2, window=window)[:-1]
+    taper = ft_window(room, low=kmin, high=high, dx=dk, dx2=dk2, window=window)[:-1]
+    if not (taper > 0).any():
+        raise ValueError(f"{name}: no point of chi lies in the window from {kmin:g} to {high:g} 1/angstrom; widen it")
+    return high, taper
 
 
 def _parts(rows: Rows, weight: np.ndarray, r: np.ndarray) -> tuple[Any, Any]:

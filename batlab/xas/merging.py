@@ -181,7 +181,7 @@ def _merged(series: xr.Dataset, weight: np.ndarray) -> dict[str, xr.Variable]:
         axes = [dim for dim in one.dims if dim in AXES]
         if "frame" not in one.dims:
             variables[str(name)] = one.variable
-        elif len(axes) == 1 and one.dtype.kind == "f" and not str(name).endswith("_sigma"):
+        elif len(axes) == 1 and one.dtype.kind in "iuf" and not str(name).endswith("_sigma"):
             rows = one.variable.transpose("frame", ...)
             mean, sigma = _mean(np.asarray(rows.values, dtype=float), weight)
             variables[str(name)] = xr.Variable(rows.dims[1:], mean, one.attrs)

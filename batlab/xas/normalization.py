@@ -150,7 +150,7 @@ def _plan(
 ) -> Plan:
     """Return how all frames are treated, decided on the common range and a typical E0."""
     pre, post, nnorm, nvict = wishes
-    row = energy[0]
+    row = energy[0][np.isfinite(energy[0])]
     if len(energy) > 1:
         # Points that every frame has: from the latest second point to the earliest last one.
         row = energy[int(np.isfinite(energy).sum(axis=1).argmin())]

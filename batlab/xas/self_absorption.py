@@ -131,8 +131,10 @@ def _alpha(formula: str, element: str, edge: str, line: str, angle_in: float, an
         parts = xraydb.chemparse(formula)
     except ValueError as error:
         raise ValueError(f"formula must be a chemical formula like 'LiNiO2', got {formula!r}: {error}") from error
-    if element not in parts:
-        told = f"element must be one of {', '.join(sorted(parts))} in {formula!r}, got {element!r}"
+    if not parts.get(element, 0) > 0:
+        told = (
+            f"element must be one of {', '.join(sorted(parts))} in {formula!r}, with an amount above 0, got {element!r}"
+        )
         raise ValueError(told + (did_you_mean(element, parts) or "; pass element=…"))
     edges, lines = xraydb.xray_edges(element), xraydb.xray_lines(element)
     if edge not in edges:

@@ -111,7 +111,9 @@ def solve(problem: Problem, spectra: Sequence[Spectrum], start: np.ndarray, n_in
     chi2 = total * n_independent / len(found.fun)
     status = OK if free.all() else AT_BOUND
     reduced = chi2 / spare if spare > 0 else np.nan
-    return Fit(found.x, covariance * scale, correlation, chi2, reduced, total / size, status, ~free)
+    return Fit(
+        found.x, covariance * scale, correlation, chi2, reduced, total / size if size > 0 else np.nan, status, ~free
+    )
 
 
 def _least_squares(

@@ -58,6 +58,12 @@ class Comparison:
         r_step = np.pi / (step * N_FFT)
         grid = r_step * np.arange(N_FFT // 2)
         inside = _between(grid, r_step, *s.r_range)
+        farthest = np.pi / (2 * step)  # beyond, chi(R) is its own mirror image
+        if s.r_range[1] > farthest * (1 + 1e-9) or not inside.any():
+            raise ValueError(
+                f"r_range must hold points of R up to {farthest:.4g} angstrom, which lie {r_step:.3g} apart, got "
+                f"{s.r_range[0]:g} to {s.r_range[1]:g}"
+            )
         scale = step / np.sqrt(np.pi)
         weighted = [scale * self.window * k**weight for weight in s.kweights]
         if s.fit_space == "k":

@@ -9,7 +9,7 @@ import xarray as xr
 
 from batlab.errors import choose
 from batlab.schema import quantity, record
-from batlab.xas.fourier import HINT, RSTEP, even_step
+from batlab.xas.fourier import HINT, RSTEP, check_kweight, even_step
 from batlab.xas.rows import Rows, rows_of
 
 MOTHERS = ("cauchy", "morlet")
@@ -86,6 +86,7 @@ def wavelet(
     arguments = {key: value for key, value in locals().items() if key != "series"}
     choose("mother", mother, MOTHERS)
     rows = rows_of(series, "chi", "k", NAME, HINT)
+    check_kweight(kweight, NAME)
     step = even_step(rows.x)
     if step is None:
         raise ValueError(f"{NAME} needs an even grid in k; interpolate chi first")

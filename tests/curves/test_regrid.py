@@ -80,3 +80,9 @@ def test_wrong_grids_are_refused():
         regrid(data, data.rename(q="r"))
     with pytest.raises(ValueError, match="method must be"):
         regrid(data, data, method="cubic")
+
+
+def test_an_axis_without_values_is_refused():
+    bare = xr.Dataset({"mu": quantity(("frame", "energy"), np.ones((2, 4)), "1", "absorption")})
+    with pytest.raises(SchemaError, match="needs the values of 'energy', got none"):
+        regrid(bare, [1.5, 2.0])

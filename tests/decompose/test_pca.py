@@ -149,3 +149,12 @@ def test_singular_values_of_the_gold_series(gold):
     found = check(pca(gold.unknowns(gold.spectra), 4, center=False))
     # numpy's SVD of larch 2026.3.1's groups2matrix (norm, 11870 to 12030 eV), not centred.
     np.testing.assert_allclose(found.singular_value, [26.996, 0.5386, 0.1258, 0.0637], atol=1e-3)
+
+
+def test_frames_with_grids_of_their_own_are_refused():
+    series = table(mixture()).drop_vars("energy").to_dataset()
+    own = quantity(("frame", "energy"), np.arange(1000.0).reshape(20, 50), "eV", "energies of each frame")
+    with pytest.raises(DimensionError, match=r"got 'energy_measured'; bring them onto one with xas\.rebin"):
+        pca(series.assign_coords(energy_measured=own))
+    with pytest.raises(DimensionError, match=r"xas\.rebin"):
+        pca(series.assign_coords(energy_measured=own)["mu_norm"])

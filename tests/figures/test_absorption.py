@@ -126,3 +126,14 @@ def test_trend_against_time_voltage_and_frame(done):
     plot = figures.edge_trend(done, "edge_step", against="capacity")
     assert plot.yaxis[0].axis_label == "edge step"
     assert plot.xaxis[0].axis_label == "capacity (µAh)"
+
+
+def test_frames_with_grids_of_their_own_stand_at_their_energies(done):
+    own = done[["mu", "mu_norm", "mu_flat", "e0", "edge_step"]].drop_vars("energy")
+    energy = done.energy.values + 0.1 * np.arange(6)[:, None]
+    own["energy_measured"] = xr.Variable(("frame", "energy"), energy, {"units": "eV", "long_name": "energies"})
+    np.testing.assert_array_equal(_data(figures.absorption(own, 2, curve="mu_flat"), "mu_flat_y")["x"], energy[2])
+    slope, shared = (_data(figures.absorption(one, 2, curve="derivative"), "derivative_y")["y"] for one in (own, done))
+    np.testing.assert_allclose(slope, shared, rtol=1e-6)  # the steps are the same
+    with pytest.raises(DimensionError, match="needs one grid of 'energy' for all frames"):
+        figures.absorption_map(own)

@@ -208,6 +208,8 @@ def test_falling_energies_are_turned(tmp_path):
         (perl(record(args="'label'")), "its @args must be names with values"),
         (perl(record(args="'is_rsp',1")), "is in R space, which is not read; choose the others"),
         (perl(record(args="'bkg_eshift','much'")), "its energy shift 'much' is no number"),
+        (perl(record(args="'bkg_eshift','nan'")), "its energy shift 'nan' is not finite"),
+        (perl(record(more="@i0 = ('1','1e999','1','1');\n")), "its 'i0' holds infinity"),
         (perl(), "is a project without groups"),
         (perl(record(), end=""), "does not end with '1;' as projects do; the file is truncated"),
         (perl(record(args="'a',{'b' => {'c'}}")), "has a name without a value"),
@@ -329,6 +331,23 @@ def test_series_is_written_so_that_line_readers_have_it(tmp_path):
     parameters = json.loads(tree["µ"].attrs["athena_parameters"])
     assert float(next(iter(parameters.values()))["bkg_e0"]) == pytest.approx(8340, abs=5)  # the steepest rise
     np.testing.assert_array_equal(tree["b\\c d"].signal, np.exp(-mu[1]))
+
+
+def test_frames_with_grids_of_their_own_are_written_on_these(tmp_path):
+    grids = [np.arange(8200.0, 8600.0, 2.0), np.arange(8210.0, 8600.0, 2.5)]
+    energy = np.array([np.pad(grid, (0, 200 - len(grid)), constant_values=np.nan) for grid in grids])
+    mu = np.arctan(energy - 8345)
+    series = xr.Dataset(
+        {"mu": quantity(("frame", "energy"), mu, "1", "absorption")},
+        {"energy_measured": quantity(("frame", "energy"), energy, "eV", "energies of each frame")},
+    )
+    for part, grid in zip(parts(io.open(io.save(series, tmp_path / "own.prj"))), grids, strict=True):
+        np.testing.assert_array_equal(part.energy, grid)
+        np.testing.assert_array_equal(part.mu, np.arctan(grid - 8345))
+    one = io.open(io.save(series.isel(frame=[1]), tmp_path / "own.xdi"))
+    np.testing.assert_array_equal(one.energy, grids[1])
+    with pytest.raises(ValueError, match="has no 'energy' beside its 'mu'"):
+        io.save(series.drop_vars("energy_measured"), tmp_path / "none.prj")
 
 
 def test_what_cannot_be_written_is_refused(tmp_path):

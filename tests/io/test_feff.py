@@ -123,6 +123,19 @@ def test_commented_lines_and_double_precision(tmp_path):
         assert (plain[column] == other[column]).all()
 
 
+def test_a_header_that_lies_is_only_text(tmp_path):
+    lies = {"kf=2.188E+00": "kf=2.1.8", "Gam_ch=1.576E+00": "Gam_ch=-.", "2.155E+01": "2e999"}
+    lies["Path    1"] = "Path " + "9" * 400
+    text = FEFF8
+    for old, new in lies.items():
+        assert old in text
+        text = text.replace(old, new)
+    attrs = io.open(write(tmp_path, text)).attrs
+    assert not {"kf", "core_hole_width", "vint"} & set(attrs)
+    assert attrs["path_index"] == 0
+    assert "kf=2.1.8" in attrs["header"]
+
+
 def test_columns_that_touch(tmp_path):
     text = FEFF8.replace("0.500  3.2603E+00  2.2252E-01 -4.6912E+00", "0.500  3.2603E+00  2.2252E-01-14.6912E+00")
     assert float(io.open(write(tmp_path, text))["pha_feff"][-1]) == -14.6912
@@ -150,6 +163,10 @@ def test_other_edges(tmp_path):
         ("   2   6.000   2.0890", "   2   6.000", "line 11 must hold nleg"),
         ("   2   6.000   2.0890", "   2   0.000   2.0890", "no scattering path"),
         ("2.1168E+01", "0.0000E+00", "mean free path"),
+        ("   2   6.000   2.0890", "   1e999   6.000   2.0890", "no scattering path"),
+        ("   2   6.000   2.0890", "   2   1e999   2.0890", "no scattering path"),
+        ("2.2853   -3.30040", "1e999   -3.30040", "no scattering path"),
+        ("  0  28 Ni", f"  0  {'9' * 5000} Ni", "line 13 must hold x, y, z"),
         (FEFF8[FEFF8.index("  0.300") :], "", "has 3 lines"),
     ],
 )

@@ -196,6 +196,7 @@ def test_damage_is_named(tmp_path):
         (HEAD + "7000 5 4\n7002 6 4\n7001 7 4\n", r"row 3 .* goes back from 7002 to 7001; .* pass sort=True"),
         (HEAD + "7000 5 4\n7001 __import__('os') 4\n7002 7 4\n", "no table of numbers"),
         (HEAD + "# Mono.d_spacing: 0 A\n" + rows, "states Mono.d_spacing"),
+        (HEAD + "# Mono.d_spacing: 1e999 A\n" + rows, "states Mono.d_spacing '1e999 A', which must be .* finite"),
     ):
         with pytest.raises(ReadError, match=told) as caught:
             io.open(written(tmp_path, text))

@@ -250,3 +250,20 @@ def test_few_spectra_and_many_are_treated_alike():
     many, few = xas.fourier_transform(table(chi)), xas.fourier_transform(table(chi[30:]))
     np.testing.assert_allclose(whole(many)[30:], whole(few), atol=1e-9)
     assert np.isnan(few.chi_r_mag[5].values).all()
+
+
+def test_windows_without_points_and_ranges_of_mirror_images_are_refused():
+    with pytest.raises(ValueError, match=r"no point of chi lies in the window from 3\.01 to 3\.02"):
+        xas.fourier_transform(table(oscillation()), kmin=3.01, kmax=3.02, dk=0)
+    with pytest.raises(ValueError, match=r"rmax must be positive and at most 31\.42 angstrom, got 32"):
+        xas.fourier_transform(table(oscillation()), rmax=32)
+    spectrum = xas.fourier_transform(table(oscillation()), rmax=31)
+    with pytest.raises(ValueError, match=r"no point of chi\(R\) lies in the window from 2\.001 to 2\.002"):
+        xas.back_transform(spectrum, rmin=2.001, rmax=2.002, dr=0)
+
+
+@pytest.mark.parametrize("step", [xas.fourier_transform, xas.noise, xas.wavelet])
+@pytest.mark.parametrize("kweight", [np.nan, -1, 1e3])
+def test_powers_of_k_that_are_none_are_refused(step, kweight):
+    with pytest.raises(ValueError, match="kweight must be a number from 0 to 6, got"):
+        step(table(oscillation()), kweight=kweight)

@@ -140,3 +140,12 @@ def test_the_noise_of_real_repeats_falls_with_their_number():
         return np.median(np.abs(bend))
 
     assert noise(full.sizes["frame"]) < 0.5 * noise(2)
+
+
+def test_counts_are_merged_like_other_numbers():
+    series = scans(3)
+    counts = np.arange(3 * len(ENERGY)).reshape(3, -1)
+    series["i0"] = quantity(("frame", "energy"), counts, "count", "incident")
+    done = merge(series)
+    np.testing.assert_allclose(done.i0, counts.mean(axis=0))
+    np.testing.assert_allclose(done.i0_sigma, counts.std(axis=0, ddof=1) / np.sqrt(3))

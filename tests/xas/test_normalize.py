@@ -202,6 +202,12 @@ def test_grids_of_their_own():
         assert float(done.e0[row]) == float(alone.e0)
     assert np.isnan(done.mu_norm[2, -20:]).all()
     normalize(series)  # windows that every frame has
+    # One frame alone, with what fills its row up to the others' length.
+    alone = normalize(series.isel(frame=[2]), **windows)
+    np.testing.assert_array_equal(alone.mu_flat, done.mu_flat[[2]])
+    np.testing.assert_array_equal(normalize(series.isel(frame=2), **windows).mu_flat, done.mu_flat[2])
+    assert float(alone.e0[0]) == float(done.e0[2])
+    normalize(series.isel(frame=[2]))
 
 
 @pytest.mark.parametrize("method", ["derivative", "half_step", "integral"])
@@ -337,3 +343,9 @@ def test_73000_float32_spectra_never_sit_in_memory(tmp_path):
     lazy = xr.open_zarr(tmp_path / "s.zarr", consolidated=False)
     normalize(lazy, e0=8333.0)[["mu_flat", "edge_step"]].to_zarr(tmp_path / "t.zarr", consolidated=False)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+
+
+@pytest.mark.parametrize(("name", "window"), [("pre", (50, 100)), ("post", (-100, -50))])
+def test_windows_on_the_wrong_side_are_refused(name, window):
+    with pytest.raises(ValueError, match=rf"{name} must lie (before|behind) the edge, .* got \({window[0]}"):
+        normalize(edges(), **{name: window})

@@ -157,3 +157,8 @@ def test_wrong_words_and_order_are_refused():
         xas.over_absorption(scan.rename(mu_norm="mu"), formula="LiNiO2")
     with pytest.raises(DimensionError, match="energy"):
         xas.over_absorption(scan.rename(energy="k"), formula="LiNiO2")
+
+
+def test_a_formula_without_the_absorber_is_refused():
+    with pytest.raises(ValueError, match="with an amount above 0, got 'Ni'"):
+        xas.over_absorption(normalized(white_line(ENERGY)), formula="Ni0O")

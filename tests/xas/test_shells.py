@@ -474,3 +474,13 @@ def test_variables_start_within_their_bounds(low, high):
 
 
 # --- expressions
+
+
+def test_ranges_without_points_are_refused_and_nothing_fits_nothing():
+    flat, one = chi_of(np.zeros(len(K))), xas.Shell(feff("Cu/feffcu01.dat"), s02="amp")
+    for r_range in ((40, 50), (2, 50), (2.001, 2.002)):
+        with pytest.raises(ValueError, match=r"r_range must hold points of R up to 31\.42 angstrom"):
+            xas.fit_shells(flat, one, {"amp": 1}, **{**WINDOWS, "r_range": r_range})
+    none = xas.fit_shells(flat, one, {"amp": 1}, **WINDOWS).dataset
+    assert np.isnan(none.r_factor)  # 0 of 0
+    assert abs(float(none.amp)) < 1e-6

@@ -156,3 +156,16 @@ def test_what_does_not_fit_is_refused():
         xas.valence(series.assign_attrs(e0_method="half_step"), {"a": (2, other), "b": (3, 6548.0)})
     with pytest.raises(SchemaError, match="'valence' over"):
         xas.valence(series, series)
+
+
+def test_standards_that_say_nothing_are_named():
+    series = sample([6546.0])
+    with pytest.raises(ValueError, match=r"sigma of a standard must be finite .* for 'Mn2O3'"):
+        xas.valence(series, {"MnO": (2, 6544.0), "Mn2O3": (3, (6548.0, np.nan)), "MnO2": (4, 6552.0)})
+    with pytest.raises(ValueError, match="all standards have the energy 6548: nothing tells valences apart"):
+        xas.valence(series, {"MnO": (2, 6548.0), "Mn2O3": (3, 6548.0), "MnO2": (4, 6548.0)})
+    with pytest.warns(UserWarning, match="standards without a number are left out: Mn3O4"):
+        found = xas.valence(
+            series, {"MnO": (2, 6544.0), "Mn3O4": (2.67, np.nan), "Mn2O3": (3, 6548.0), "MnO2": (4, 6552.0)}
+        )
+    np.testing.assert_allclose(found.valence, [2.5], atol=1e-6)
