@@ -238,7 +238,7 @@ def assess(
             "name the cell's materials or lower most"
         )
     before = _priors(prior, known, names)
-    weighed = weigh(outcomes(looks, known, names), known, names, before, most)
+    weighed = weigh(outcomes(looks, known, names), known, names, before.tolist(), most)
     return Assessment(
         candidates=_candidates(weighed, known, before),
         explanations=_alternatives(weighed),
