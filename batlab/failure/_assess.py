@@ -174,12 +174,12 @@ def assess(
     """Rank the mechanisms that may have failed a cell by how well they show what was seen and what was not.
 
     Each set of at most `most` mechanisms has a prior probability, the product over mechanisms. For each sign the table
-    tells with which probability p a mechanism gives an effect above any size; f is that of chance, near the limit of
-    the look. Not seen counts with ``(1 - f) Π (1 - p(limit))`` over the set (noisy or; a look that would have missed it
-    says nothing), an effect of some size with the derivative of that by the logarithm of the size: the strongest makes
-    it, and one that is too large or too small for a mechanism speaks against it. Bayes' theorem over all sets gives the
-    probabilities; a mechanism's is the sum over the sets that hold it, so that one which another explains away loses,
-    and several may be true at once.
+    tells with which probability a mechanism shows it and with which sizes; the effects of a set's members add up, and
+    chance has effects of its own, most of them near the limit of the look. What was not seen counts with the
+    probability that all this stays below the limit (for a fine look ``(1 - f) Π (1 - p)``, a noisy or; a look that
+    would have missed it says nothing); what was seen with the density of its size: one too large or too small for a
+    mechanism speaks against it. Bayes' theorem over all sets gives the probabilities; a mechanism's is the sum over the
+    sets that hold it, so that one which another explains away loses, and several may be true at once.
 
     What is neither seen nor looked for says nothing. Probabilities hang on the table and on the priors, both of which
     are to be read; signs of one mechanism are taken as independent, which they are not quite.
@@ -238,7 +238,7 @@ def assess(
             "name the cell's materials or lower most"
         )
     before = _priors(prior, known, names)
-    weighed = weigh(outcomes(looks, known, names), known, names, before, most)
+    weighed = weigh(outcomes(looks, known, names), known, names, before.tolist(), most)
     return Assessment(
         candidates=_candidates(weighed, known, before),
         explanations=_alternatives(weighed),
@@ -277,7 +277,9 @@ def _candidates(weighed: Explanations, known: Knowledge, before: np.ndarray) -> 
             verdict = "unlikely" if p <= min(UNLIKELY, before[m] / 2) else "not decidable"
         is_open = verdict in ("not decidable", "not examined")
         rivals = [(together[m, n], other) for n, other in enumerate(weighed.names) if together[m, n] < APART]
-        seen = [one.evidence for k, one in enumerate(weighed.outcomes) if one.is_seen and weighed.above[k, m] > 0]
+        seen = [
+            one.evidence for k, one in enumerate(weighed.outcomes) if one.is_seen and weighed.effects.seen[k, m] > 0
+        ]
         found.append(Candidate(
             name, mechanism.title, p, float(before[m]), verdict,
             tuple(other for _, other in sorted(rivals)),
@@ -315,7 +317,7 @@ def _alternatives(weighed: Explanations) -> tuple[tuple[tuple[str, ...], float],
 
 def _unexplained(weighed: Explanations, looks: list[Evidence]) -> tuple[Evidence, ...]:
     none = np.zeros_like(weighed.best)
-    with_it, without = weighed.likelihood(np.stack([weighed.best, none]))
+    with_it, without = weighed.effects.likelihood(np.stack([weighed.best, none]))
     explained = {
         item for k, one in enumerate(weighed.outcomes) if one.is_seen and with_it[k] >= 2 * without[k]
         for item in one.evidence
@@ -327,10 +329,10 @@ def _terms(weighed: Explanations, name: str, prior: float, probability: float) -
     m = weighed.names.index(name)
     sets = np.tile(weighed.best, (2, 1))
     sets[:, m] = [True, False]
-    chances = weighed.likelihood(sets)
+    chances = weighed.effects.likelihood(sets)
     terms = []
     for k, outcome in enumerate(weighed.outcomes):
-        if weighed.above[k, m] == 0:
+        if weighed.effects.seen[k, m] == 0:
             continue
         with_it, without = chances[:, k]
         what = f"{outcome.observable} {outcome.direction}"

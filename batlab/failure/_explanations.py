@@ -52,20 +52,56 @@ def outcomes(evidence: Sequence[Evidence], table: Knowledge, names: Sequence[str
 
 
 @dataclass(frozen=True)
-class Explanations:
-    """Sets of mechanisms (rows of `members`, over `names`) and their posterior probabilities.
+class Effects:
+    """What every mechanism (column) does to every outcome (row), and what chance does.
 
-    For each outcome and mechanism ``above`` is the probability of an effect above what counts (the limit where nothing
-    was seen or no size is known, else the size), ``density`` that of this very size, per unit of its logarithm (0 where
-    it does not count). The last column stands for what no mechanism of the table does.
+    `seen` is the probability that it shows at all, `mean` and `variance` are those of the effect, zero where it does
+    not show. `above` and `density` are of false alarms: above the size that counts, and of this size per unit of its
+    logarithm. `counts` is that size: the effect where one is known, else the limit (NaN: any counts).
     """
+
+    seen: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+    above: np.ndarray
+    density: np.ndarray
+    counts: np.ndarray
+    is_seen: np.ndarray
+    is_sized: np.ndarray
+
+    def likelihood(self, members: np.ndarray) -> np.ndarray:
+        """Return the likelihood of each outcome under each set: (set, outcome).
+
+        The effects of a set's members add up. Given that any shows, their sum is taken as log-normal with its mean and
+        variance (Fenton, IRE Trans. Commun. Syst. 8, 57 (1960), doi:10.1109/TCOM.1960.1097606), exact for one member.
+        """
+        from scipy.special import ndtr
+
+        one = members.astype(float)
+        some = np.maximum(1 - np.exp(one @ np.log1p(-np.minimum(self.seen, 1 - 1e-12)).T), 1e-300)
+        mean = one @ self.mean.T
+        square = one @ self.variance.T + mean**2
+        acts = mean > 0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread = np.where(acts, np.sqrt(np.maximum(np.log(square * some / mean**2), 1e-6)), 1.0)
+            place = (np.log(self.counts * some / mean) + spread**2 / 2) / spread
+        place = np.where(acts, np.where(np.isnan(self.counts), -np.inf, place), np.inf)
+        above = some * ndtr(-place)
+        density = some * np.exp(-np.minimum(place**2, 1400) / 2) / (np.sqrt(2 * np.pi) * spread) * acts
+        none = (1 - above) * (1 - self.above)
+        sized = density * (1 - self.above) + (1 - above) * self.density
+        return np.where(self.is_seen, np.where(self.is_sized, sized, 1 - none), none)
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """Sets of mechanisms (rows of `members`, over `names`) and their posterior probabilities."""
 
     names: tuple[str, ...]
     members: np.ndarray
     probability: np.ndarray
     outcomes: tuple[Outcome, ...]
-    above: np.ndarray
-    density: np.ndarray
+    effects: Effects
 
     @property
     def marginal(self) -> np.ndarray:
@@ -76,10 +112,6 @@ class Explanations:
     def best(self) -> np.ndarray:
         """Members of the most probable set."""
         return self.members[int(np.argmax(self.probability))]
-
-    def likelihood(self, members: np.ndarray) -> np.ndarray:
-        """Return the likelihood of each outcome, for each set of `members`: (set, outcome)."""
-        return likelihood(self.outcomes, self.above, self.density, members)
 
     def information(self, name: str, above: np.ndarray, false_alarm: float) -> float:
         """Return by how many bits one more look, which mechanism m shows with ``above[m]``, would decide `name`."""
@@ -105,20 +137,6 @@ def missed(above: np.ndarray, members: np.ndarray) -> np.ndarray:
     return np.exp(every @ np.log1p(-np.minimum(above, 1.0 - 1e-12)).T)
 
 
-def likelihood(found: Sequence[Outcome], above: np.ndarray, density: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Return the likelihood of each outcome under each set: the strongest of its members makes the effect.
-
-    Nothing seen: ``Π (1 - p)``, p the chance of an effect above the limit. Seen: ``1 - Π (1 - p)``; where its size is
-    known, the derivative of ``Π (1 - p(size))``: the chance that one member gives this size and none a larger one.
-    """
-    none = missed(above, members)
-    every = np.column_stack([members, np.ones(len(members))])
-    sized = none * (every @ (density / (1.0 - np.minimum(above, 1.0 - 1e-12))).T)
-    is_seen = np.array([one.is_seen for one in found], dtype=bool)
-    is_sized = np.array([np.isfinite(one.effect) for one in found], dtype=bool)
-    return np.where(is_seen, np.where(is_sized, sized, 1.0 - none), none)
-
-
 def weigh(
     found: Sequence[Outcome], table: Knowledge, names: Sequence[str], prior: Sequence[float], most: int
 ) -> Explanations:
@@ -130,21 +148,31 @@ def weigh(
         [np.isin(np.arange(len(names)), chosen)
          for size in range(min(most, len(names)) + 1) for chosen in combinations(range(len(names)), size)]
     )  # fmt: skip
-    above, density = np.zeros((2, len(found), len(names) + 1))
+    effects = _effects(found, table, names)
+    before = np.asarray(prior, dtype=float)
+    log_weight = members @ np.log(before) + ~members @ np.log1p(-before)
+    log_weight = log_weight + np.log(effects.likelihood(members)).sum(axis=1)
+    probability = np.exp(log_weight - log_weight.max())
+    return Explanations(tuple(names), members, probability / probability.sum(), tuple(found), effects)
+
+
+def _effects(found: Sequence[Outcome], table: Knowledge, names: Sequence[str]) -> Effects:
+    seen, mean, variance = np.zeros((3, len(found), len(names)))
+    is_seen = np.array([one.is_seen for one in found], dtype=bool)
+    is_sized = is_seen & np.array([np.isfinite(one.effect) for one in found], dtype=bool)
+    counts = np.array([one.effect if sized else one.limit for one, sized in zip(found, is_sized, strict=True)])
     for k, one in enumerate(found):
-        is_sized = one.is_seen and np.isfinite(one.effect)
-        counts = one.effect if is_sized else one.limit
         for m, name in enumerate(names):
             for sign in table.mechanisms[name].shows:
                 if sign.key == (one.observable, one.direction):
-                    above[k, m] = sign.probability(counts)
-                    density[k, m] = sign.density(counts) if is_sized else 0.0
-        above[k, -1], density[k, -1] = _by_chance(table.observables[one.observable].false_alarm, one, is_sized)
-    before = np.asarray(prior, dtype=float)
-    log_weight = members @ np.log(before) + ~members @ np.log1p(-before)
-    log_weight = log_weight + np.log(likelihood(found, above, density, members)).sum(axis=1)
-    probability = np.exp(log_weight - log_weight.max())
-    return Explanations(tuple(names), members, probability / probability.sum(), tuple(found), above, density)
+                    first, second = sign.moments
+                    seen[k, m] = sign.seen
+                    mean[k, m] = sign.seen * first
+                    variance[k, m] = sign.seen * second - mean[k, m] ** 2
+    chances = [_by_chance(table.observables[one.observable].false_alarm, one, bool(sized))
+               for one, sized in zip(found, is_sized, strict=True)]  # fmt: skip
+    above, density = np.array(chances, dtype=float).reshape(-1, 2).T
+    return Effects(seen, mean, variance, above, density, counts.astype(float), is_seen, is_sized)
 
 
 def _by_chance(false_alarm: float, one: Outcome, is_sized: bool) -> tuple[float, float]:

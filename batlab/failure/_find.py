@@ -159,7 +159,7 @@ def judged(look: Look, known: Knowledge, false_alarm: float, n_looks: int) -> Ev
     )
 
 
-def _origin(source: xr.Dataset, technique: str) -> dict[str, str]:
+def _origin(source: xr.Dataset, technique: str) -> dict[str, Any]:
     dose = NOT_ASSESSED if technique in X_RAYS else ""
     return {
         "dataset": identity(source),

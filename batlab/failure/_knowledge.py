@@ -78,6 +78,12 @@ class Sign:
         return self.seen * math.exp(-(self._place(effect) ** 2) / 2) / (math.sqrt(2 * math.pi) * self._spread)
 
     @property
+    def moments(self) -> tuple[float, float]:
+        """Mean of the effect, and mean of its square, where it shows."""
+        middle, spread = math.sqrt(self.size[0] * self.size[1]), self._spread
+        return middle * math.exp(spread**2 / 2), middle**2 * math.exp(2 * spread**2)
+
+    @property
     def _spread(self) -> float:
         return math.log(self.size[1] / self.size[0]) / (2 * NINE_TENTHS)
 

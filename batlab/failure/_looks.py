@@ -56,8 +56,8 @@ class Pairs:
 
     def take(self, chosen: np.ndarray) -> Pairs:
         """Return the chosen pairs."""
-        parts = (one[chosen] for one in (self.first, self.last, self.state, self.apart))
-        return Pairs(*parts, self.frames, self.cycles)
+        first, last, state, apart = (one[chosen] for one in (self.first, self.last, self.state, self.apart))
+        return Pairs(first, last, state, apart, self.frames, self.cycles)
 
 
 def visits(series: xr.Dataset) -> np.ndarray | None:

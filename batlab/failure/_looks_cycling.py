@@ -129,10 +129,10 @@ def resistances(table: xr.Dataset) -> Iterator[Look]:
         if len(rows) > len(best):  # of the last cycles the one with most pulses
             best, span = [row[:2] for row in rows], (min(row[2] for row in rows), float(label))
     if best:
-        effect, spread = weighted(*np.array(best).T)
+        effect, doubt = weighted(*np.array(best).T)
         after = f"{table['delay'].values[delay]:g} s after"
         told = f"discharge out of rest, {after}, at equal voltage and current, last to first"
-        yield Look("echem.resistance", "change", effect, spread, told, table, cycles=span,
+        yield Look("echem.resistance", "change", effect, doubt, told, table, cycles=span,
                    freedom=max(len(best) - 1, 1))  # fmt: skip
 
 

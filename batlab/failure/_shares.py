@@ -51,10 +51,9 @@ def frame_shares(q: np.ndarray, counts: np.ndarray, sigma: np.ndarray) -> dict[s
         metal = _light(q, counts, sigma, (LITHIUM - width, LITHIUM + width), side=0.6 * width)
         if metal is not None and whole[0] > 0:
             found["lithium_metal"] = metal[0] / whole[0], metal[1] / whole[0]
-    light = {name: _light(q, counts, sigma, limits) for name, limits in STAGES.items()}
-    if all(one is not None for one in light.values()):
-        values = np.array([light[name][0] for name in STAGES])
-        errors = np.array([light[name][1] for name in STAGES])
+    light = [one for limits in STAGES.values() if (one := _light(q, counts, sigma, limits)) is not None]
+    if len(light) == len(STAGES):
+        values, errors = np.array(light).T
         total = values.sum()
         if total > 10 * np.sqrt((errors**2).sum()):
             for name, value, error in zip(STAGES, values, errors, strict=True):
