@@ -33,6 +33,7 @@ TEXTS = {
     "lcf": "bench_lcf.py",
     "mcr": "bench_mcr.py",
     "comparison": "bench_comparison.py",
+    "reliability": "bench_reliability.py",
 }
 TITLES = {
     "azimuthal": "Binning frames in memory",
@@ -49,6 +50,7 @@ TITLES = {
     "lcf": "Linear combination fits (beside larch)",
     "mcr": "Resolution into components (beside pyMCR)",
     "comparison": "Comparison of techniques in a browser: from key to paint [ms]",
+    "reliability": "Probabilities of mechanisms against planted truth",
 }
 INTRODUCTION = """# Benchmarks
 
