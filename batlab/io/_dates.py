@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 import warnings
 from datetime import datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from batlab.errors import ReadError, choose
-from batlab.io import local_clock
+from batlab.io import local_clock, shapes
 from batlab.io._table import MISSING, Table
 
 ORDERS = ("month_first", "day_first")
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+CENTURY = 69  # years of two digits: 69 to 99 are of the last century, as POSIX has it
 FARTHEST = 9e9  # s from 1970; nanoseconds since 1970 end in 2262
 SAME = 2.0  # s; dates are whole seconds, truncated or rounded, of a second clock
 _CLOCK = r"^\s*(?:(?P<d>\d+)\s*[dD-]\w*[ ,]*)?(?P<h>\d+):(?P<m>[0-5]?\d):(?P<s>[0-5]?\d(?:[.,]\d*)?)\s*$"
+_PARTS = (("d", 86400.0), ("h", 3600.0), ("m", 60.0), ("s", 1.0))
 _STAMP = re.compile(
     r"^\s*(?P<one>\d{1,4})(?P<sign>[/.-])(?P<two>\d{1,2}|[A-Za-z]{3})(?P=sign)(?P<three>\d{2,4})"
     r"(?:[ T]+(?P<h>\d{1,2}):(?P<m>\d\d):(?P<s>\d\d)(?P<fraction>[.,]\d+)?(?P<half>\s*[AaPp][Mm])?)?\s*$"
@@ -41,17 +45,32 @@ def seconds_of_clock(table: Table, column: int) -> np.ndarray:
     import pyarrow.compute as pc
 
     words = table.arrow(column)
-    parts = pc.extract_regex(words, pattern=_CLOCK)
-    total = np.zeros(table.n_rows)
-    for name, factor in (("d", 86400.0), ("h", 3600.0), ("m", 60.0), ("s", 1.0)):
-        part = pc.replace_substring(pc.struct_field(parts, name), ",", ".")
-        empty = pc.equal(part, "")
-        total += factor * np.array(pc.if_else(empty, "0", part).cast(pa.float64()).to_numpy(zero_copy_only=False))
+    total = shapes.numbers(words, re.compile(_CLOCK), _clock)
+    rest = np.flatnonzero(np.isnan(total))
+    if rest.size:
+        parts = pc.extract_regex(words.take(pa.array(rest)), pattern=_CLOCK)
+        total[rest] = 0.0
+        for name, factor in _PARTS:
+            part = pc.replace_substring(pc.struct_field(parts, name), ",", ".")
+            empty = pc.equal(part, "")
+            read = pc.if_else(empty, "0", part).cast(pa.float64())
+            total[rest] += factor * np.array(read.to_numpy(zero_copy_only=False))
     for row in np.flatnonzero(np.isnan(total)):
         word = words[int(row)].as_py()
         if word.strip().lower() not in MISSING:
             raise ReadError(f"{table.name}: line {table.lines[int(row)]}: {word[:40]!r} is no time hh:mm:ss")
     return total
+
+
+def _clock(found: re.Match[str], number: shapes.Number) -> np.ndarray:
+    """Return times of one shape as seconds, to the last bit as if each word were read by itself."""
+    minutes, seconds = number("m"), number("s") / 10.0 ** _decimals(found["s"])
+    total = sum(factor * number(name) for name, factor in _PARTS[:2] if found[name]) + 60.0 * minutes
+    return np.where((minutes < 60) & (seconds < 60), total + seconds, np.nan)
+
+
+def _decimals(word: str) -> int:
+    return len(re.split("[.,]", word, maxsplit=1)[-1]) if re.search("[.,]", word) else 0
 
 
 def order_of(words: list[str], span: float, name: str, given: str | None) -> str:
@@ -100,18 +119,22 @@ def moment(word: str, name: str, order: str) -> float:
         raise ReadError(told) from error
 
 
+def _day(found: re.Match[str], order: str) -> tuple[str, str, str]:
+    """Return which parts of a date are its year, month and day."""
+    if len(found["one"]) == 4:
+        return "one", "two", "three"
+    return ("three", "one", "two") if order == "month_first" and found["two"].isdigit() else ("three", "two", "one")
+
+
+def _month(word: str) -> int:
+    return MONTHS.index(word.lower()) + 1
+
+
 def _seconds(found: re.Match[str], order: str) -> float:
-    one, two, three = found["one"], found["two"], found["three"]
-    if not two.isdigit():
-        months = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-        day, month, year = int(one), months.index(two.lower()) + 1, int(three)
-    elif len(one) == 4:
-        year, month, day = int(one), int(two), int(three)
-    elif order == "month_first" and found["sign"] == "/":
-        month, day, year = int(one), int(two), int(three)
-    else:
-        day, month, year = int(one), int(two), int(three)
-    year += 2000 if year < 100 else 0
+    names = _day(found, order)
+    year, month, day = (int(found[name]) if found[name].isdigit() else _month(found[name]) for name in names)
+    if len(found[names[0]]) < 4 and year < 100:
+        year += 2000 if year < CENTURY else 1900
     hour = int(found["h"] or 0)
     if found["half"]:
         hour = hour % 12 + (12 if found["half"].strip().lower() == "pm" else 0)
@@ -127,16 +150,8 @@ def dates(table: Table, column: int, order: str) -> np.ndarray:
     ReadError
         For a word that is no date, with its line.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     words = table.arrow(column)
-    trimmed = pc.utf8_trim_whitespace(words)
-    form = _format(next((word for word in trimmed.to_pylist()[:1]), ""), order)
-    values = np.full(table.n_rows, np.nan)
-    if form:
-        parsed = pc.strptime(trimmed, format=form, unit="s", error_is_null=True).cast(pa.int64())
-        values = np.array(parsed.to_numpy(zero_copy_only=False), float)
+    values = shapes.numbers(words, _STAMP, partial(_stamp, order=order))
     for row in np.flatnonzero(np.isnan(values)):
         word = words[int(row)].as_py()
         if word.strip().lower() in MISSING:
@@ -156,21 +171,26 @@ def dates(table: Table, column: int, order: str) -> np.ndarray:
     return values
 
 
-def _format(word: str, order: str) -> str | None:
-    """Return the pattern of strptime for dates like `word`, None for one it cannot read (fractions of a second)."""
-    found = _STAMP.match(word)
-    if found is None or found["fraction"] or found["h"] is None:
+def _stamp(found: re.Match[str], number: shapes.Number, order: str) -> np.ndarray | None:
+    """Return dates of one shape as seconds since 1970; NaN where there is no such day, None where nothing is told."""
+    names = _day(found, order)
+    is_known = found["two"].isdigit() or found["two"].lower() in MONTHS
+    if not is_known or len(found[names[0]]) not in (2, 4) or len(found[names[2]]) > 2:
         return None
-    sign = found["sign"]
-    year = "%Y" if max(len(found["one"]), len(found["three"])) == 4 else "%y"
-    if not found["two"].isdigit():
-        day = f"%d{sign}%b{sign}{year}"
-    elif len(found["one"]) == 4:
-        day = f"%Y{sign}%m{sign}%d"
-    else:
-        day = f"%m{sign}%d{sign}{year}" if order == "month_first" and sign == "/" else f"%d{sign}%m{sign}{year}"
-    between = "T" if "T" in word else " "
-    return f"{day}{between}%I:%M:%S %p" if found["half"] else f"{day}{between}%H:%M:%S"
+    year, month, day = (number(name) if found[name].isdigit() else np.int64(_month(found[name])) for name in names)
+    if len(found[names[0]]) == 2:
+        year = year + np.where(year < CENTURY, 2000, 1900)
+    hour, minute, second = (number(name) if found[name] else np.int64(0) for name in ("h", "m", "s"))
+    is_time = (hour < 24) & (minute < 60) & (second < 60)
+    if found["half"]:
+        is_time &= (hour >= 1) & (hour <= 12)
+        hour = hour % 12 + (12 if found["half"].strip().lower() == "pm" else 0)
+    months = ((year - 1970) * 12 + month - 1).astype("M8[M]")
+    days = months.astype("M8[D]") + (day - 1).astype("m8[D]")
+    is_day = (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1) & (days.astype("M8[M]") == months)
+    whole = days.astype(np.int64) * 86400 + hour * 3600 + minute * 60 + second
+    fraction = number("fraction") / 10.0 ** (len(found["fraction"]) - 1) if found["fraction"] else 0.0
+    return np.where(is_time & is_day, whole + fraction, np.nan)
 
 
 def unit_of_time(counted: np.ndarray, seconds: np.ndarray) -> str | None:

@@ -17,7 +17,7 @@ from batlab.errors import ReadError, choose
 from batlab.io import _cycler, _dates, _long, _rows, _sign, local_clock
 from batlab.io._cycler import Column
 from batlab.io._rows import Source
-from batlab.io._table import Table, texts
+from batlab.io._table import Table, coded, texts
 
 HINTS = frozenset(
     {
@@ -290,8 +290,9 @@ def _flow(table: Table, layout: Layout) -> np.ndarray | None:
     place = next((labels.index(word) for word in layout.state if word in labels), None)
     if place is None:
         return None
-    words = np.char.lower(texts(table, place))
-    flow = np.isin(words, layout.charging).astype(int) - np.isin(words, layout.discharging).astype(int)
+    words, codes = coded(table, place)
+    words = np.char.lower(words)
+    flow = (np.isin(words, layout.charging).astype(int) - np.isin(words, layout.discharging).astype(int))[codes]
     return flow if flow.any() else None
 
 

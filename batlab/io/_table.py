@@ -24,6 +24,7 @@ from batlab.io._text import MAX_COLUMNS
 MISSING = frozenset({"", "nan", "na", "n/a", "none", "null", "xxx", "-", "--", "inf", "-inf"})
 _NULLS = sorted({form(word) for word in MISSING for form in (str, str.upper, str.title)} | {"NaN", "-nan", "-NaN"})
 NEWLINE = b"\n"
+BLOCK = 2**19  # bytes that Arrow parses at a time: they stay in the processor's cache
 _SAMPLE = 200  # rows that tell whether a column holds numbers
 
 
@@ -183,7 +184,7 @@ def _by_arrow(body: bytes, first: int, form: Form) -> Table | None:
     convert = pc.ConvertOptions(
         column_types=kinds, null_values=_NULLS, strings_can_be_null=False, decimal_point=form.decimal
     )
-    read = pc.ReadOptions(column_names=labels, use_threads=False, block_size=1 << 22)
+    read = pc.ReadOptions(column_names=labels, use_threads=False, block_size=BLOCK)
     split = pc.ParseOptions(delimiter=form.separator)
     try:
         table = pc.read_csv(pa.BufferReader(body), read, split, convert)
@@ -202,7 +203,8 @@ def _column(one: Any) -> Any:
 
     if pa.types.is_string(one.type):
         return one
-    values = np.array(one.to_numpy())
+    values = one.to_numpy()
+    values = values if values.flags.writeable else values.copy()
     values[np.isinf(values)] = np.nan
     return values
 
@@ -279,15 +281,21 @@ def _split(line: str, separator: str) -> list[str]:
 
 def texts(table: Table, column: int) -> np.ndarray:
     """Return a column of words as an array; repeated words are made once."""
+    words, codes = coded(table, column)
+    return words[codes]
+
+
+def coded(table: Table, column: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the different words of a column, and which of them each row holds."""
     import pyarrow as pa
 
     found = table.arrow(column)
     one = pa.chunked_array([found]) if isinstance(found, pa.Array) else found
     one = one.combine_chunks()
     one = one if isinstance(one, pa.Array) else one.chunk(0)
-    coded = one.dictionary_encode()
-    words = np.array([word.strip() for word in coded.dictionary.to_pylist()], dtype=str)
-    return words[coded.indices.to_numpy()]
+    found = one.dictionary_encode()
+    words = np.array([word.strip() for word in found.dictionary.to_pylist()], dtype=str)
+    return words, found.indices.to_numpy()
 
 
 def find_separator(line: str) -> str:

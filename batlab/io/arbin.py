@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import ReadError
-from batlab.io import _cycler, _dates, _layout, _rows, cycler_series, fixed_dates, local_clock
+from batlab.io import _cycler, _dates, _layout, _rows, cycler_series, local_clock
 from batlab.io._cycler import Column
 from batlab.io._layout import Layout
 from batlab.io._table import Table, find_separator
@@ -117,25 +117,12 @@ def _read_one(path: Path, hints: dict[str, Any]) -> xr.Dataset:
     separator = find_separator(source.head[header - 1])
     first = _first_date(source.head, header, separator)
     is_unix = bool(re.fullmatch(r"\d+(?:\.\d*)?", first)) and _UNIX[0] < float(first) < _UNIX[1]
-    # Dates with fractions of a second are read faster here, all at once.
-    if source.is_long or hints.get("start") is not None or not (is_unix or re.search(r":\d\d[.,]\d", first)):
+    if source.is_long or hints.get("start") is not None or not is_unix:
         return _layout.read(source, header, separator, LAYOUT if not is_unix else _UNDATED, hints)
     ds = _layout.read(source, header, separator, _UNDATED, hints)
-    values, test_time = ds["date_time"].values, ds["test_time"].values
-    zone = local_clock.zone_of(hints.get("timezone"))
-    if not is_unix:
-        order = _dates.order_of([first, str(values[-1])], float(np.ptp(test_time)), path.name, hints.get("date_order"))
-        local = fixed_dates.seconds(values, order)
-        if local is None:
-            return _layout.read(source, header, separator, LAYOUT, hints)
-        if zone is None:
-            local_clock.warn_unstated(path.name, stacklevel=4)
-        values = _dates.to_utc(local, zone)
-        ds = ds.drop_vars("date_time")
-    time = _dates.timeline(values, test_time, path.name)
-    ds = ds.assign_coords(time=quantity("record", time, "", "time, UTC"))
+    time = _dates.timeline(ds["date_time"].values, ds["test_time"].values, path.name)
     # Seconds since 1970 are UTC whatever the zone of the laboratory.
-    return ds.assign_attrs(clock="UTC" if is_unix else local_clock.told(zone))
+    return ds.assign_coords(time=quantity("record", time, "", "time, UTC")).assign_attrs(clock="UTC")
 
 
 def _first_date(head: list[str], header: int, separator: str) -> str:

@@ -5,7 +5,7 @@ import pytest
 
 from batlab import datasets, io
 from batlab.errors import ReadError
-from batlab.io import arbin, fixed_dates, jet
+from batlab.io import arbin, jet
 from batlab.schema import check
 
 CSV = (
@@ -36,29 +36,6 @@ def test_made_csv(tmp_path):
 def test_spaces_instead_of_underscores_and_a_byte_order_mark(tmp_path):
     ds = io.open(write(tmp_path, "\ufeff" + CSV.replace("_", " ")), timezone="UTC")
     assert ds["capacity"].values.tolist() == [0, 1, 1, 0]
-
-
-@pytest.mark.parametrize(
-    ("words", "order", "expected"),
-    [
-        (["09/20/2024 08:32:34.558"], "month_first", "2024-09-20T08:32:34.558"),
-        (["20.09.2024 08:32:34,5"], "day_first", "2024-09-20T08:32:34.5"),
-        (["\t2024-02-29T23:59:59.25", " 2024-02-29T23:59:59.25"], "day_first", "2024-02-29T23:59:59.25"),
-        (["02/30/2024 08:32:34.558"], "month_first", None),
-        (["09/20/2024 08:32:34.558", "09/20/2024 08:3x:34.558"], "month_first", None),
-        (["09/20/2024 08:32:34.558", "09/20/2024 08:32:34.55"], "month_first", None),
-        (["09/20/2024 25:32:34.558"], "month_first", None),
-        ([""], "month_first", None),
-        ([], "month_first", None),
-    ],
-)
-def test_dates_of_one_width(words, order, expected):
-    got = fixed_dates.seconds(np.array(words, dtype="U"), order)
-    if expected is None:
-        assert got is None
-    else:
-        known = (np.datetime64(expected, "ns") - np.datetime64(0, "ns")) / np.timedelta64(1, "s")
-        assert got[0] == pytest.approx(known, abs=1e-6)
 
 
 def test_dates_of_uneven_width_are_read_one_by_one(tmp_path):
