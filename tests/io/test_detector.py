@@ -244,7 +244,7 @@ def test_groups_linked_to_each_other_end_in_seconds(tmp_path):
         groups[11]["data"] = COUNTS
     start = time.perf_counter()
     np.testing.assert_array_equal(io.open(tmp_path / "clique.h5").intensity, COUNTS)
-    assert time.perf_counter() - start < 8
+    assert time.perf_counter() - start < 60
 
 
 @pytest.mark.parametrize("kind", ["virtual", "external"])

@@ -223,7 +223,7 @@ def test_a_finished_file_of_the_latest_format_ends_at_once(tmp_path, plan, frame
     began = time.monotonic()
     followed = bl.follow(path, plan)
     assert followed.collect().sizes["frame"] == N
-    assert (followed.ended, time.monotonic() - began < 5) == ("complete", True)
+    assert (followed.ended, time.monotonic() - began < 60) == ("complete", True)
 
 
 def test_a_file_without_swmr_is_read_once_it_is_closed(tmp_path, plan, frames):
