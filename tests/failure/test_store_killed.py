@@ -55,16 +55,22 @@ def mark_and_kill(where: str, folder: Path, n_workers: int, n_marks: int, pause:
 
     running = {worker: start(worker) for worker in range(n_workers)}
     before = dict.fromkeys(running, 0)
+
+    def able_workers() -> list[int]:
+        return [worker for worker in running if acknowledged(worker) > before[worker]]
+
     while running:
         until = time.monotonic() + pause
         while time.monotonic() < until and any(process.is_alive() for process in running.values()):
+            if not n_killed and able_workers():  # on a quick computer all would be over before the pause is
+                break
             time.sleep(0.01)
         for worker, process in [*running.items()]:
             if not process.is_alive():
                 process.join()
                 assert process.exitcode == 0, f"worker {worker} ended with {process.exitcode}"
                 del running[worker]
-        if able := [worker for worker in running if acknowledged(worker) > before[worker]]:
+        if able := able_workers():
             worker = draw.choice(able)
             running[worker].kill()
             running[worker].join()
