@@ -24,6 +24,8 @@ WAITS = (0.05, 1.0)  # s between two looks at the files: the first after a frame
 GROWTH = 1.5
 HINTS = ("path", "mask_bits", "allow_links", "wavelength")
 TICK = 0.05  # s between two looks of an event loop at what has come
+# s a user's thread sleeps at most: Ctrl-C does not wake it where the system hands the signal to another thread.
+AWAKE = 0.2
 # What a network file system may answer to a look, and no longer a moment after.
 PASSING = {errno.EINTR, errno.EAGAIN, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
 
@@ -185,8 +187,8 @@ class Follower:
 
     def __exit__(self, *_error: object) -> None:
         self.stop()
-        if self._thread is not None:
-            self._thread.join()
+        while self._thread is not None and self._thread.is_alive():
+            self._thread.join(AWAKE)
 
     def __iter__(self) -> Iterator[xr.Dataset]:
         return self
@@ -266,7 +268,7 @@ class _Job:
         """Return the oldest result; None at the end, or where none is ready and `wait` is off."""
         with self._changed:
             while wait and not self._ready and self.ended is None:
-                self._changed.wait()
+                self._changed.wait(AWAKE)
             new = self._ready.popleft() if self._ready else None
             self._changed.notify_all()
         return new
