@@ -10,7 +10,7 @@ import xarray as xr
 
 
 def decimals(sigma: float) -> int:
-    """Return how many decimals a number with this σ deserves: to its first digit, or its second below 3.55 (PDG's rule).
+    """Return how many decimals a number with this σ deserves: to its first digit, or to the second below 3.55 (PDG).
 
     >>> [decimals(sigma) for sigma in (51.0, 5.1, 2.6, 0.83, 0.012)]
     [0, 0, 1, 1, 3]
