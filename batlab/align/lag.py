@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from batlab.align.clock import Clock, common_clock, plain
-from batlab.align.lag_model import Problem, Quantity, integral_of, quantity_of
-from batlab.align.lag_numbers import numbers_of, profile_of, result_of
+from batlab.align.lag_model import Lines, Problem, Quantity, integral_of
+from batlab.align.lag_numbers import SHARES, loosened, numbers_of, profile_of, result_of
 from batlab.align.lag_response import RESPONSES, Response
 from batlab.align.lag_result import Lag
 from batlab.align.lag_search import NAME, LagUndecidedError, Search
@@ -23,6 +23,7 @@ MODELS = ("exposure_window", "frame_start")
 LOWEST_SIGMA = 1 / 3  # of the median: a frame that claims less does not lead the fit
 DOUBTFUL_INFLATION = 4.0  # of the variance, by correlated residuals
 DOUBTFUL_CORRELATION = 0.3  # of a frame's residual with the next one's
+COUNTERS = ("capacity", "charge_capacity", "discharge_capacity")
 ROUNDING = 1e-9  # of the swing: smaller residuals are no noise
 
 
@@ -45,13 +46,15 @@ def estimate_lag(
     """Return what is to be added to the frames' clock so that they tell the time of the cell's record.
 
     The `signal` of frame i, begun at t_i and exposed for e_i, is taken as the mean over its exposure of an unknown
-    function g of what the cell did, Q, which runs straight from record to record,
+    function g of what the cell did, Q, which runs straight from record to record (a current that jumps between two of
+    them is held up to where ``step_time`` or the charge counter of the record place the switch),
 
     ``s_i = 1/e_i ∫ g(Q(t)) dt + baseline + noise``  from t_i + lag + drift (t_i - t_ref) on, for e_i seconds.
 
     g and the baseline are fitted anew at every trial lag (a spline, its pieces chosen by Schwarz's criterion); the sum
     of squares that is left is the cost. σ is that of least squares with the noise taken from the residuals, enlarged
-    where these are correlated (``Jᵀ R J / Jᵀ J`` with their autocorrelation R); the interval follows the cost itself.
+    where these are correlated (``Jᵀ R J / Jᵀ J`` with their autocorrelation R) and by switches of the current between
+    two records that nothing places: all of them may lie alike anywhere between. The interval follows the cost itself.
     Lag is given at the moment t_ref at which it is independent of the drift, about the middle of what the signal shows.
 
     Parameters
@@ -106,7 +109,8 @@ def estimate_lag(
     -----
     UserWarning
         The lag is a whole hour or more; a lag of whole hours cannot be excluded; residuals so correlated that σ is
-        doubled, or by more than 0.3 from frame to frame (then Q may not be what the signal follows: hysteresis, creep).
+        doubled, or by more than 0.3 from frame to frame (then Q may not be what the signal follows: hysteresis, creep);
+        switches of the current that were not recorded make up most of σ.
 
     Notes
     -----
@@ -147,16 +151,17 @@ def estimate_lag(
         "baseline": baseline,
     }
     told |= {"hysteresis": int(hysteresis)}
-    problem, rows = _problem(clock, values, weight, _quantity(cell, clock, against, hysteresis), told)
+    lines = _lines(cell, clock, against, hysteresis)
+    problem, rows = _problem(clock, values, weight, lines.quantity(0.5), told)
     search = Search(problem, float(max_lag), float(np.median(problem.exposure)) / 2 or 1.0, signal, against)
     found = search.run(hours, drift)
     numbers = numbers_of(found, drift, search.floor)
+    attrs = told | {"with_drift": int(drift)}
+    if lines.n_open:
+        numbers = loosened(found, numbers, [lines.quantity(share) for share in SHARES])
+        attrs |= {"n_switches_open": lines.n_open, "switch_interval": lines.longest}
     profile = profile_of(found, numbers, search.floor)
-    lag = Lag(
-        result_of(
-            series, clock, rows, (found, numbers, profile), told | {"with_drift": int(drift)}, _units(cell, against)
-        )
-    )
+    lag = Lag(result_of(series, clock, rows, (found, numbers, profile), attrs, _units(cell, against)))
     _warn(lag)
     arguments: dict[str, Any] = told | {
         "drift": drift,
@@ -193,7 +198,8 @@ def _units(cell: xr.Dataset, against: str) -> str:
     return "Ah" if against == "charge_passed" else str(cell[against].attrs.get("units", "1"))
 
 
-def _quantity(cell: xr.Dataset, clock: Clock, against: str, hysteresis: bool) -> Quantity:
+def _lines(cell: xr.Dataset, clock: Clock, against: str, hysteresis: bool) -> Lines:
+    """Return what the cell did, line by line, with what tells when its current was switched."""
     needed = "current" if against == "charge_passed" else against
     if needed not in cell or cell[needed].dims != ("record",) or cell[needed].dtype.kind not in "iuf":
         known = sorted(str(n) for n in cell.variables if cell[n].dims == ("record",) and cell[n].dtype.kind in "iuf")
@@ -202,14 +208,17 @@ def _quantity(cell: xr.Dataset, clock: Clock, against: str, hysteresis: bool) ->
                 f"{NAME}: against='charge_passed' needs a current in the record, it has {', '.join(known)}"
             )
         choose("against", against, ["charge_passed", *known])
-    values = np.asarray(cell[needed].values, dtype=float)
-    good = np.isfinite(values)
-    times, values = clock.records[good], values[good]
+    good = np.isfinite(np.asarray(cell[needed].values, dtype=float))
+    columns = {
+        name: np.asarray(cell[name].values, dtype=float)[good]
+        for name in {needed, "current", *COUNTERS, "step_time"}
+        if name in cell.variables and cell[name].dims == ("record",) and cell[name].dtype.kind in "iuf"
+    }
+    times, values = clock.records[good], columns[needed]
     if times.size < 2:
         raise LagUndecidedError(f"{NAME}: the record has {times.size} lines with {needed!r}, at least 2 are needed")
-    current = None
-    if "current" in cell:
-        current = np.asarray(cell["current"].values, dtype=float)[good]
+    current = columns.get("current")
+    if current is not None:
         current = np.where(np.isfinite(current), current, 0.0)
     if hysteresis and current is None:
         raise SchemaError(f"{NAME}: hysteresis=True needs a current in the record, which tells charge from discharge")
@@ -217,7 +226,8 @@ def _quantity(cell: xr.Dataset, clock: Clock, against: str, hysteresis: bool) ->
         values = running_counter(values, times, current)
     if against == "charge_passed":
         warn_of_gaps(times, values, None, stacklevel=4)
-    return quantity_of(times, values, current if hysteresis else None, is_charge=against == "charge_passed")
+        return Lines(times, values, current if hysteresis else None, columns)
+    return Lines(times, values, current if hysteresis else None)
 
 
 def _problem(
@@ -261,6 +271,14 @@ def _warn(lag: Lag) -> None:
             f"{NAME}: {lag.lag:.1f} s is the lag, if the clocks agree to the hour: {told} s fit no worse "
             f"({attrs['signal']} repeats itself); give response='rising' or 'falling' if that is known, hours=False if "
             "the zones are",
+            UserWarning,
+            stacklevel=3,
+        )
+    if 2 * attrs["switch_sigma"] ** 2 > lag.sigma**2:
+        warnings.warn(
+            f"{NAME}: the current was switched {attrs['n_switches_open']} times between records, up to "
+            f"{attrs['switch_interval']:.3g} s apart, and neither 'step_time' nor a charge counter tells when; that is "
+            f"{attrs['switch_sigma']:.2g} of the {lag.sigma:.2g} s of σ: open the record with these columns",
             UserWarning,
             stacklevel=3,
         )

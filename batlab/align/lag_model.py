@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from batlab.align.lag_response import Response, Solution, solve
+from batlab.align.switches import Switched, net_charge, switched
 from batlab.align.windows import Integral, Windows, covered, gaps
 
 FINEST = 200  # pieces of the quantity's range: longer lines of the record are cut, so that a curve of it stays one
@@ -25,6 +27,46 @@ class Quantity:
     fine_times: np.ndarray
     fine_values: np.ndarray
     fine_charging: np.ndarray | None = None  # 1 while it charges or has charged last, 0 while it discharges
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What the cell did, as recorded; `columns` (counters, step time) where it is a current whose charge counts."""
+
+    times: np.ndarray
+    values: np.ndarray
+    current: np.ndarray | None
+    columns: dict[str, np.ndarray] | None = None
+
+    def _switched(self, share: float) -> Switched | None:
+        if self.columns is None:
+            return None
+        counter = net_charge(self.times, self.values, self.columns)
+        step_time = self.columns.get("step_time")
+        return switched(self.times, self.values, counter=counter, step_time=step_time, share=share)
+
+    @cached_property
+    def _usual(self) -> Switched | None:
+        return self._switched(0.5)
+
+    @property
+    def n_open(self) -> int:
+        """Switches of the current whose moment nothing tells."""
+        return self._usual.n_open if self._usual else 0
+
+    @property
+    def longest(self) -> float:
+        """The longest time between two lines with such a switch between them [s]."""
+        return self._usual.longest if self._usual else 0.0
+
+    def quantity(self, share: float) -> Quantity:
+        """Return the quantity, with open switches at `share` of the time between their lines."""
+        made = self._switched(share)
+        if made is None:
+            return quantity_of(self.times, self.values, self.current)
+        current = None if self.current is None else made.current
+        found = quantity_of(made.times, made.current, current, is_charge=True)
+        return replace(found, times=self.times, is_gap=gaps(self.times, None))
 
 
 def quantity_of(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from batlab.align.clock import Clock, dates
-from batlab.align.lag_model import correlation_of, inflation_of
+from batlab.align.lag_model import Quantity, correlation_of, inflation_of, integral_of
 from batlab.align.lag_search import Found
 from batlab.align.windows import Integral
 from batlab.schema import quantity
@@ -17,6 +18,7 @@ CONFIDENCE = 0.95
 STRANGEST_DRIFT = 0.05  # 1 σ; no computer's clock is off by as much: the signal does not tell
 PROFILE = 81  # lags of the profile near the best
 WIDTH = 5.0  # σ to both sides
+SHARES = (0.25, 0.75)  # of the time between two records, to see what the moment of a switch does
 
 
 class Numbers(NamedTuple):
@@ -32,6 +34,7 @@ class Numbers(NamedTuple):
     shift: np.ndarray
     noise: float
     quantile: float
+    switch_sigma: float = 0.0  # of the lag [s], from switches of the current that were not recorded
 
 
 def numbers_of(found: Found, with_drift: bool, floor: float) -> Numbers:
@@ -75,6 +78,24 @@ def numbers_of(found: Found, with_drift: bool, floor: float) -> Numbers:
     )
 
 
+def loosened(found: Found, numbers: Numbers, quantities: list[Quantity]) -> Numbers:
+    """Return the numbers with σ that allows for switches of the current whose moment nobody knows.
+
+    `quantities` have these at each of `SHARES` of the time between their records. All may lie alike (at a record, as
+    where a test is sampled evenly), so that their number does not help: the share is one number, even between 0 and 1.
+    """
+    well, problem = found.well, found.problem
+    step = well.half / 16
+    lag = problem.jacobian(numbers.shift, well.rows, problem.solution(numbers.shift, well.rows), step)[:, 0]
+    moves = []
+    for one in quantities:
+        moved = replace(problem, quantity=one, integral=integral_of(one, problem.response))
+        residual = moved.solution(numbers.shift, well.rows).residual
+        moves.append(float(lag @ residual / (lag @ lag)))
+    sigma = abs(moves[1] - moves[0]) / (SHARES[1] - SHARES[0]) / np.sqrt(12)
+    return numbers._replace(sigma=float(np.hypot(numbers.sigma, sigma)), switch_sigma=float(sigma))
+
+
 def profile_of(found: Found, numbers: Numbers, floor: float) -> xr.Dataset:
     """Return the cost over trial lags: finely near the best, by the frames that judge it; else as it was searched."""
     well, problem = found.well, found.problem
@@ -113,7 +134,10 @@ def interval_of(profile: xr.Dataset, numbers: Numbers) -> tuple[float, float]:
     if over.size:
         at = over[0]
         high = np.interp(limit, cost[at - 1 : at + 1], lags[at - 1 : at + 1])
-    return float(low), float(high)
+    more = numbers.quantile * numbers.switch_sigma
+    return numbers.lag - float(np.hypot(numbers.lag - low, more)), numbers.lag + float(
+        np.hypot(high - numbers.lag, more)
+    )
 
 
 def result_of(
@@ -156,6 +180,7 @@ def result_of(
         "noise": float(np.sqrt(well.fit.variance) / swing) if swing else np.nan,
         "correlation": float(memory[0]) if memory.size else 0.0,
         "inflation": float(well.inflation),
+        "switch_sigma": numbers.switch_sigma,
     }
     return result.assign_coords(kept)
 

@@ -10,15 +10,15 @@ import xarray as xr
 
 
 def decimals(sigma: float) -> int:
-    """Return how many decimals a number with this uncertainty deserves: to the first digit of σ, the second after a 1.
+    """Return how many decimals a number with this σ deserves: to its first digit, or to the second below 3.55 (PDG).
 
-    >>> [decimals(sigma) for sigma in (51.0, 5.1, 1.67, 0.83, 0.012)]
+    >>> [decimals(sigma) for sigma in (51.0, 5.1, 2.6, 0.83, 0.012)]
     [0, 0, 1, 1, 3]
     """
     if not (np.isfinite(sigma) and sigma > 0):
         return 3
     first = int(np.floor(np.log10(sigma)))
-    return max(0, (sigma < 1.95 * 10.0**first) - first)
+    return max(0, (sigma < 3.55 * 10.0**first) - first)
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,11 @@ class Lag:
             f"the signal's swing, correlated {attrs['correlation']:.2f} from one to the next (σ times "
             f"{np.sqrt(attrs['inflation']):.2f})"
         )
+        if "n_switches_open" in attrs:
+            lines.append(
+                f"Switched between records: {attrs['n_switches_open']} times, up to {attrs['switch_interval']:.3g} s "
+                f"apart; σ allows {attrs['switch_sigma']:.2g} s for when"
+            )
         if self.rivals:
             told = ", ".join(f"{one:.1f}" for one in self.rivals)
             lines.append(f"Not excluded: {told} s, which fit no worse")

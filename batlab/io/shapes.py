@@ -45,7 +45,8 @@ def numbers(
         found = pattern.fullmatch(word.decode()) if word.isascii() else None
         if found is None or any(len(group or "") > MOST_DIGITS for group in found.groups()):
             continue
-        digits = {at: signs[starts[rows] + at] - np.uint8(48) for at, sign in enumerate(word) if 48 <= sign <= 57}
+        places = _Places(signs, starts[rows], len(word))
+        digits = {at: places[at] - np.uint8(48) for at, sign in enumerate(word) if 48 <= sign <= 57}
         got = value(found, partial(_number, found, digits, len(rows)))
         if got is not None:
             values[rows] = got
@@ -78,11 +79,23 @@ def _like(signs: np.ndarray, starts: np.ndarray, lengths: np.ndarray, one: int, 
     if len(word) > LONGEST:
         return np.zeros(len(rows), bool)
     is_one = lengths[rows] == len(word)
-    begins = np.where(is_one, starts[rows], starts[one])
+    places = _Places(signs, starts[rows] if is_one.all() else np.where(is_one, starts[rows], starts[one]), len(word))
     for at, sign in enumerate(word):
-        column = signs[begins + at]
-        is_one &= column - np.uint8(48) <= 9 if 48 <= sign <= 57 else column == sign
+        is_one &= places[at] - np.uint8(48) <= 9 if 48 <= sign <= 57 else places[at] == sign
     return is_one
+
+
+class _Places:
+    """The characters of words by their place; of words that follow each other without a copy."""
+
+    def __init__(self, signs: np.ndarray, starts: np.ndarray, length: int) -> None:
+        self.signs, self.starts = signs, starts
+        self.step = length if starts.size > 1 and (np.diff(starts) == length).all() else 0
+
+    def __getitem__(self, at: int) -> np.ndarray:
+        if self.step:
+            return self.signs[self.starts[0] + at : self.starts[-1] + at + 1 : self.step]
+        return self.signs[self.starts + at]
 
 
 def _signs(words: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
