@@ -19,7 +19,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 TARGET = HERE / "RESULTS.md"
-PEERS = ("batlab", "numpy", "pyFAI", "h5py", "hdf5plugin", "bitshuffle", "scipy", "lmfit", "azint")
+PEERS = ("batlab", "numpy", "pyFAI", "h5py", "hdf5plugin", "bitshuffle", "scipy", "lmfit", "azint", "pyarrow", "pandas")
 TEXTS = {
     "decode": "bench_decode.py",
     "splitting": "bench_splitting.py",
@@ -32,6 +32,7 @@ TEXTS = {
     "nnls": "bench_nnls.py",
     "lcf": "bench_lcf.py",
     "mcr": "bench_mcr.py",
+    "rows": "bench_rows.py",
     "comparison": "bench_comparison.py",
     "reliability": "bench_reliability.py",
 }
@@ -49,6 +50,7 @@ TITLES = {
     "nnls": "Bounded least squares",
     "lcf": "Linear combination fits (beside larch)",
     "mcr": "Resolution into components (beside pyMCR)",
+    "rows": "Cyclers' text files of 700,000 rows [s]",
     "comparison": "Comparison of techniques in a browser: from key to paint [ms]",
     "reliability": "Probabilities of mechanisms against planted truth",
 }

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from batlab import threads
 from batlab.errors import ReadError
 from batlab.io._text import MAX_COLUMNS
 
@@ -184,7 +185,7 @@ def _by_arrow(body: bytes, first: int, form: Form) -> Table | None:
     convert = pc.ConvertOptions(
         column_types=kinds, null_values=_NULLS, strings_can_be_null=False, decimal_point=form.decimal
     )
-    read = pc.ReadOptions(column_names=labels, use_threads=False, block_size=BLOCK)
+    read = pc.ReadOptions(column_names=labels, use_threads=threads.effective() > 1, block_size=BLOCK)
     split = pc.ParseOptions(delimiter=form.separator)
     try:
         table = pc.read_csv(pa.BufferReader(body), read, split, convert)
