@@ -95,7 +95,7 @@ def _hand_out(
         return new
 
     try:
-        running = as_completed(submit(max(LEAST, AHEAD * sum(client.nthreads().values()))))
+        running = as_completed(submit(max(LEAST, AHEAD * sum(client.nthreads().values()))), loop=client.loop)
         for future in running:
             deliver(_result(future))
             pending.discard(future)

@@ -136,6 +136,17 @@ def test_workers_give_the_same_bits(stacks, run, client, monkeypatch):
     stacks.assert_same_bits(expected, integrate(frames, stacks, monitor=monitor, store=run / "patterns.zarr"))
 
 
+def test_a_client_that_is_nobodys_default(stacks, run, client, monkeypatch):
+    def none():
+        raise ValueError("no client is the default one")
+
+    frames = bl.open(run / "run_master.h5")
+    expected = here(frames, stacks)
+    with Client(client.scheduler.address, set_as_default=False) as other:
+        monkeypatch.setattr("distributed.client.default_client", none)
+        stacks.assert_same_bits(expected, integrate(frames, stacks, client=other))
+
+
 def test_tasks_carry_names_and_not_pixels(run):
     from batlab.scattering.sources import frames_of
 
