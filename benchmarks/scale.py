@@ -125,7 +125,11 @@ def run_here(folder: str, n_frames: int, store: bool) -> dict[str, float]:
 
 
 def run_cluster(folder: str, n_frames: int, size: int, rounds: int) -> dict[str, float]:
-    """Integrate on one and on two worker processes of one thread each, in turn: a machine's speed changes meanwhile."""
+    """Integrate on one and on two worker processes of one thread each, in turn: a machine's speed changes meanwhile.
+
+    One worker's turn comes twice: with two cores, where client and scheduler have one for themselves, and with one
+    core for all, which is half of what two workers have.
+    """
     import logging
     import statistics
 
@@ -137,8 +141,9 @@ def run_cluster(folder: str, n_frames: int, size: int, rounds: int) -> dict[str,
     series.TASK = size
     frames, plan = opened(Path(folder), n_frames), integrator()
     options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.ERROR, "memory_limit": None}
-    seconds: dict[int, list[float]] = {1: [], 2: []}
-    busy: dict[int, list[float]] = {1: [], 2: []}
+    seconds: dict[str, list[float]] = {"1 core": [], "1": [], "2": []}
+    busy = []
+    cores = sorted(os.sched_getaffinity(0))
     with (
         dask.config.set(QUIET),
         LocalCluster(n_workers=1, **options) as one,
@@ -147,16 +152,25 @@ def run_cluster(folder: str, n_frames: int, size: int, rounds: int) -> dict[str,
         Client(two, direct_to_workers=True, set_as_default=False) as to_two,
     ):
         for number in range(rounds + 1):
-            for n_workers, client in ((1, to_one), (2, to_two)):
+            for name, client, n_cores in (("1 core", to_one, 1), ("1", to_one, 2), ("2", to_two, 2)):
+                confine([os.getpid(), *client.run(os.getpid).values()], cores[:n_cores])
                 start, used = time.perf_counter(), time.process_time()
                 plan(frames if number else frames.isel(frame=slice(2 * size)), client=client)
                 if number:
-                    seconds[n_workers].append(time.perf_counter() - start)
-                    busy[n_workers].append(time.process_time() - used)
-    ratios = [a / b for a, b in zip(seconds[1], seconds[2], strict=True)]
-    found = {f"seconds {n}": statistics.median(seconds[n]) for n in (1, 2)}
-    found |= {"client": statistics.median(busy[2]) / n_frames, "ratio": statistics.median(ratios)}
-    return found | {"least": min(ratios), "most": max(ratios)}
+                    seconds[name].append(time.perf_counter() - start)
+                    busy += [time.process_time() - used] if name == "2" else []
+    found = {f"seconds {name}": statistics.median(times) for name, times in seconds.items()}
+    for name in ("1 core", "1"):
+        ratios = [a / b for a, b in zip(seconds[name], seconds["2"], strict=True)]
+        found |= {f"ratio {name}": statistics.median(ratios), f"least {name}": min(ratios), f"most {name}": max(ratios)}
+    return found | {"client": statistics.median(busy) / n_frames}
+
+
+def confine(processes: list[int], cores: list[int]) -> None:
+    """Let all threads of the processes run on these cores alone."""
+    for process in processes:
+        for thread in os.listdir(f"/proc/{process}/task"):
+            os.sched_setaffinity(int(thread), cores)
 
 
 def run_parts(folder: str, n_tasks: int) -> dict[str, float]:
@@ -271,17 +285,21 @@ def page(found: dict[str, Any]) -> str:
         "",
         f"## Over worker processes (LocalCluster, one thread each, {CLUSTER} frames)",
         "",
-        f"{TURNS} rounds on one and on two workers in turn; medians, and of the ratio least and most too. The client "
-        "and the scheduler take their time from the same cores as the workers do.",
+        f"{TURNS} rounds in turn; medians, and of the ratios least and most too. Client and scheduler take their time "
+        "from the same cores as the workers do: beside one worker they have a core for themselves (the first ratio), "
+        "unless all share one (the second: twice the cores and twice the workers).",
         "",
-        "| frames a task | 1 worker, frames/s | 2 workers, frames/s | ratio | client and scheduler, ms a frame |",
-        "|---|---|---|---|---|",
+        "| frames a task | 1 worker, 1 core, frames/s | 1 worker, 2 cores | 2 workers, 2 cores | ratio to 1 worker, "
+        "2 cores | ratio to 1 worker, 1 core | client and scheduler, ms a frame |",
+        "|---|---|---|---|---|---|---|",
     ]
     for size, one in sorted(cluster.items()):
-        lines.append(
-            f"| {size} | {CLUSTER / one['seconds 1']:.0f} | {CLUSTER / one['seconds 2']:.0f} | {one['ratio']:.2f} "
-            f"({one['least']:.2f}–{one['most']:.2f}) | {1e3 * one['client']:.2f} |"
+        rates = " | ".join(f"{CLUSTER / one[f'seconds {name}']:.0f}" for name in ("1 core", "1", "2"))
+        ratios = " | ".join(
+            f"{one[f'ratio {name}']:.2f} ({one[f'least {name}']:.2f}–{one[f'most {name}']:.2f})"
+            for name in ("1", "1 core")
         )
+        lines.append(f"| {size} | {rates} | {ratios} | {1e3 * one['client']:.2f} |")
     lines += ["", *_pieces(parts, kept, longest), "", *_paper(rate, parts, result, kept["files"] / longest)]
     return "\n".join(lines) + "\n"
 
