@@ -144,7 +144,8 @@ def test_a_client_that_is_nobodys_default(stacks, run, client, monkeypatch):
     expected = here(frames, stacks)
     with Client(client.scheduler.address, set_as_default=False) as other:
         monkeypatch.setattr("distributed.client.default_client", none)
-        stacks.assert_same_bits(expected, integrate(frames, stacks, client=other))
+        got = scattering.Integrator(stacks.GEOMETRY, n_bins=40)(frames, client=other)
+    stacks.assert_same_bits(expected, got)
 
 
 def test_tasks_carry_names_and_not_pixels(run):
