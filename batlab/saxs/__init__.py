@@ -16,6 +16,13 @@ _HOMES: dict[str, str] = {
     "sphere": "forms",
     "core_shell": "forms",
     "cylinder": "forms",
+    "size_distribution": "sizes",
+    "smear": "slit",
+    "pair_distance": "transform",
+    "unified": "levels",
+    "fit": "models",
+    "form": "models",
+    "desmear": "slit",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605
