@@ -105,8 +105,8 @@ def fit(
     patterns
         ``intensity`` (frame, q) in 1/cm, ``intensity_sigma``; slit-smeared where ``slit_length`` says so.
     model
-        As sasmodels names it: ``"sphere"``, ``"core_shell_sphere"``, with a structure factor ``"sphere@hardsphere"``, sums
-        ``"sphere+power_law"``.
+        As sasmodels names it: ``"sphere"``, ``"core_shell_sphere"``, with a structure factor ``"sphere@hardsphere"``,
+        sums ``"sphere+power_law"``.
     start
         Parameters that are fitted, with their first values: lengths in angstrom, scattering length densities in
         1e-6/angstrom²; ``scale``, ``background``; polydispersities ``"radius_pd"``.
