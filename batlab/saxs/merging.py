@@ -120,32 +120,37 @@ def _fit(
         )
     found = np.zeros((3, len(values)))
     for i in range(len(values)):
-        target = np.exp(np.interp(np.log(new_q[at]), np.log(q), np.log(np.where(values[i] > 0, values[i], np.nan))))
+        positive = np.where(values[i] > 0, values[i], np.nan)
+        target = np.exp(np.interp(np.log(new_q[at]), np.log(q), np.log(positive)))
         target = np.where(np.isfinite(target), target, np.interp(new_q[at], q, values[i]))
         variance = np.interp(new_q[at], q, sigma[i]) ** 2
-        y, x = target, new[i, at]
-        a = 1.0 if factor is None else float(factor)
-        for _ in range(1 if factor is not None else 4):  # weights hold the factor itself
-            w = 1 / (variance + (a * new_sigma[i, at]) ** 2)
-            good = np.isfinite(w) & np.isfinite(x) & np.isfinite(y)
-            columns = [x[good]] * (factor is None) + [np.ones(good.sum())] * background
-            if not columns:
-                break
-            design = np.stack(columns, axis=1)
-            left = design.T @ (w[good, None] * design)
-            right = design.T @ (w[good] * (y[good] - (0.0 if factor is None else a * x[good])))
-            part = np.linalg.solve(left, right)
-            a = float(part[0]) if factor is None else a
-            spread = np.sqrt(np.linalg.inv(left)[0, 0]) if factor is None else 0.0
-            found[:, i] = a, spread, part[-1] if background else 0.0
-        if not columns:
-            found[0, i] = a
-        miss = (y - a * x - found[2, i]) * np.sqrt(w)
-        chi2 = float(np.nanmean(miss**2))
+        *found[:, i], chi2 = _fit_frame(target, variance, new[i, at], new_sigma[i, at], factor, background)
         if chi2 > 9:
             text = f"saxs.merge: frame {i}: the parts disagree in their overlap, reduced chi2 {chi2:.1f}"
-            warnings.warn(text, stacklevel=3)
+            warnings.warn(text, stacklevel=4)
     return found[0], found[1], found[2]
+
+
+def _fit_frame(
+    y: np.ndarray, variance: np.ndarray, x: np.ndarray, x_sigma: np.ndarray, factor: float | None, background: bool
+) -> tuple[float, float, float, float]:
+    """Return factor, its σ, constant and reduced χ² of ``y = factor x + constant``; the factor where none is given."""
+    a, spread, b = (1.0 if factor is None else float(factor)), 0.0, 0.0
+    for _ in range(4):  # weights hold the factor itself
+        w = 1 / (variance + (a * x_sigma) ** 2)
+        good = np.isfinite(w) & np.isfinite(x) & np.isfinite(y)
+        columns = [x[good]] * (factor is None) + [np.ones(good.sum())] * background
+        if not columns:
+            break
+        design = np.stack(columns, axis=1)
+        left = design.T @ (w[good, None] * design)
+        rest = y[good] - (0.0 if factor is None else a * x[good])
+        part = np.linalg.solve(left, design.T @ (w[good] * rest))
+        if factor is None:
+            a, spread = float(part[0]), float(np.sqrt(np.linalg.inv(left)[0, 0]))
+        b = float(part[-1]) if background else 0.0
+    chi2 = float(np.sum(((y - a * x - b)[good]) ** 2 * w[good]) / max(1, good.sum() - len(columns)))
+    return a, spread, b, chi2
 
 
 def _joined(

@@ -122,8 +122,9 @@ def fit(
     Returns
     -------
     Dataset
-        Each fitted parameter (frame) with σ (from the curvature, grown by √χ² where χ² is clearly above 1);
-        ``chi2_reduced``, ``status`` (0 ok, 1 at a bound, 2 not converged, 3 no data; NaN from 2 up), ``intensity_fit``.
+        Each fitted parameter as ``fit_<name>`` (frame) with σ (from the curvature, grown by √χ² where χ² is clearly
+        above 1); ``chi2_reduced``, ``status`` (0 ok, 1 at a bound, 2 not converged, 3 no data; NaN from 2 up),
+        ``intensity_fit``.
 
     Raises
     ------
@@ -163,7 +164,8 @@ def fit(
     for i, name in enumerate(names):
         unit = _unit(loaded, name, patterns)
         shown = [np.array([row[key][i] for row in rows]) for key in ("x", "sigma")]
-        variables.update(with_sigma(name, *shown, unit, f"{name} of the model"))
+        # A radius in angstrom must not have the name that the data model gives to millimetres on a detector.
+        variables.update(with_sigma(f"fit_{name}", *shown, unit, f"{name} of the model"))
     variables["chi2_reduced"] = frame_quantity([row["chi2"] for row in rows], "1", "reduced chi squared")
     flags = "ok at_bound not_converged no_data"
     variables["status"] = frame_quantity(status, "1", "state of the fit", flag_meanings=flags)

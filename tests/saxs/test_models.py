@@ -40,9 +40,9 @@ def test_planted_spheres_have_pulls_of_one(made, sasmodels):
         )
     )  # fmt: skip
     for name, truth in (("radius", 45.0), ("scale", 0.02), ("background", 0.01)):
-        pulls = (found[name] - truth) / found[f"{name}_sigma"]
+        pulls = (found[f"fit_{name}"] - truth) / found[f"fit_{name}_sigma"]
         assert 0.75 < float(pulls.std()) < 1.3, name
-    assert found["radius"].attrs["units"] == "angstrom"
+    assert found["fit_radius"].attrs["units"] == "angstrom"
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -60,4 +60,4 @@ def test_forms_structure_factors_and_refusals(made, sasmodels):
     found = saxs.fit(
         table, "sphere@hardsphere", {"volfraction": 0.1}, fixed={"sld": 6.0, "sld_solvent": 1.0, "radius": 45.0}
     )
-    assert found["volfraction"].shape == (1,)
+    assert found["fit_volfraction"].shape == (1,)

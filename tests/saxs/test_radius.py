@@ -9,7 +9,7 @@ import xarray as xr
 from batlab import datasets, io
 from batlab.errors import DimensionError, SchemaError
 from batlab.saxs import guinier, kratky, sphere, subtract
-from batlab.schema import check
+from batlab.schema import check, quantity
 
 Q = np.linspace(0.002, 0.2, 200)
 RG = 40 * np.sqrt(0.6)
@@ -80,6 +80,14 @@ def test_rods_and_sheets(made):
     assert float(guinier(sheet, shape="sheet")["rg"][0]) == pytest.approx(8.0, rel=1e-3)
     with pytest.raises(ValueError, match="shape must be"):
         guinier(rod, shape="disc")
+
+
+def test_results_land_on_the_frames_with_what_they_carry(made):
+    table = made.noisy(Q, sphere(Q, 40.0), 0.01, 3)
+    table = table.assign_coords(voltage=quantity("frame", [1.2, 1.5, 1.9], "V", "voltage"))
+    found = check(guinier(table))
+    assert found["voltage"].values.tolist() == [1.2, 1.5, 1.9]
+    assert found["rg"].dims == ("frame",)
 
 
 def test_what_cannot_be_fitted_is_nan_and_said(made):

@@ -43,13 +43,13 @@ def test_three_populations_of_the_issue(made, method):
     np.testing.assert_allclose(total, 1.0, rtol=0.05)
 
 
-def test_pulls_of_volume_and_size_are_of_size_one(made):
+def test_sigma_of_volume_and_size_is_their_scatter(made):
     row = 0.05 * population(Q, 60.0, 0.15) + 0.02
     found = size_distribution(made.noisy(Q, row, 0.02, 80), (20, 600), n_sizes=40, n_replicates=40)
     for name, truth in (("volume_fraction", 0.05), ("mean_diameter", 120.0)):
-        pulls = (found[name] - truth) / found[f"{name}_sigma"]
-        assert 0.8 < float(pulls.std()) < 1.25, name
-        assert float(abs(found[name].mean() / truth - 1)) < 0.02
+        # Frames with more in the tails have a larger σ: the scatter is held against their mean.
+        assert 0.85 < float(found[name].std() / found[f"{name}_sigma"].mean()) < 1.15, name
+        assert float(abs(found[name].mean() / truth - 1)) < 0.005
 
 
 def test_contrast_scales_and_shells_fit_as_shells(made):
@@ -108,7 +108,7 @@ def test_bad_input(made):
             size_distribution(table, **wrong)
     with pytest.warns(UserWarning, match="lies at the smallest"), pytest.warns(UserWarning, match="comes close"):
         size_distribution(table, (300, 3000), n_replicates=0, background=False)
-    with pytest.warns(UserWarning, match="lies at the largest size"):
+    with pytest.warns(UserWarning, match="lies at the largest"), pytest.warns(UserWarning, match="comes close"):
         size_distribution(table, (20, 122), n_replicates=0)
 
 
