@@ -81,8 +81,9 @@ def desmear(
 ) -> xr.Dataset:
     """Undo the slit by Lake's iteration, ``I ← I · measured / smeared(I)``, and say how sure the result is.
 
-    It stops when the smeared result agrees with the data, χ² ≤ number of points, or gets no closer by 1 %; going on
-    would only make noise grow. σ is the scatter of the results of `n_replicates` noisy copies of the smeared result.
+    It stops when the smeared result agrees with the data, a reduced χ² of 1 without the worst 3 % (the last points lean
+    on what is assumed beyond them), or gets no closer by 1 %; going on would only make noise grow. σ is the scatter of
+    the results of `n_replicates` noisy copies of the smeared result.
 
     Parameters
     ----------
@@ -139,7 +140,9 @@ def desmear(
     units = patterns["intensity"].attrs.get("units", "1")
     done["intensity"] = quantity(("frame", "q"), result, units, "desmeared intensity")
     done["intensity_sigma"] = quantity(("frame", "q"), spread, units, "1 sigma of the desmeared intensity")
-    done["smearing_chi2"] = quantity("frame", chi2, "1", "reduced chi squared of the result smeared again")
+    done["smearing_chi2"] = quantity(
+        "frame", chi2, "1", "reduced chi squared, by the median, of the result smeared again"
+    )
     done.attrs.pop("slit_length", None)
     return record(
         done, "saxs.desmear", slit_length=length, n_iterations=n_iterations, n_replicates=n_replicates, seed=seed
@@ -154,7 +157,9 @@ def _lake(
     u, weights = u_w
     for step in range(n_iterations + 1):
         again = np.sum(weights * _between(u, q, current), axis=1)
-        chi2 = float(np.mean(((y - again) / s) ** 2))
+        # Without the worst 3 %: the last points lean on what is assumed beyond them, and may never agree.
+        misfit = np.sort(((y - again) / s) ** 2)
+        chi2 = float(np.mean(misfit[: max(1, int(0.97 * misfit.size))]))
         if step == n_iterations or (until_close and (chi2 <= 1 or chi2 > 0.99 * last)):
             break
         last = chi2
