@@ -46,12 +46,21 @@ def test_levels_refuse(made):
 
 
 @pytest.mark.data
-def test_levels_of_a_sample_lie_where_its_scientist_saw_them():
-    # SOURCES, sample 12: Guinier knee at 0.07-0.025 1/angstrom, plateau to 0.009, power law below 0.003.
-    table = io.open(datasets.path("usaxs_12ide") / "sample12.h5", smeared=False).sel(q=slice(4e-4, 0.28))
-    found = check(unified(table, [40.0, np.inf], power=[4.0, 3.5]))
-    # A knee bends at q Rg of about √3.
-    assert 0.02 < np.sqrt(3) / float(found["rg"][0, 0]) < 0.09
+@pytest.mark.parametrize(
+    ("number", "rg", "window", "knees"),
+    [  # SOURCES: where the instrument scientist saw the Guinier knees (GK), in 1/angstrom
+        (4, [60.0, 300.0, np.inf], (5e-4, 0.25), [(0.02, 0.04), (0.003, 0.006)]),
+        (12, [40.0, np.inf], (4e-4, 0.28), [(0.025, 0.07)]),
+        (23, [450.0, np.inf], (3e-4, 0.1), [(0.002, 0.007)]),
+        (26, [900.0], (2.9e-4, 0.08), [(0.001, 0.003)]),
+    ],
+)
+def test_knees_lie_where_the_instrument_scientist_saw_them(number, rg, window, knees):
+    path = datasets.path("usaxs_12ide") / f"sample{number}.h5"
+    found = check(unified(io.open(path, smeared=False).sel(q=slice(*window)), rg, power=3.8))
+    for level, (low, high) in enumerate(knees):
+        # A knee bends at q Rg of about √3.
+        assert low < np.sqrt(3) / float(found["rg"][0, level]) < high
 
 
 def test_distances_in_a_sphere(made):
