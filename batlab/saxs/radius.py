@@ -76,6 +76,7 @@ def guinier(
     if not limit > 0 or n_min < 3:
         raise ValueError(f"limit must be above 0 and n_min at least 3, got {limit} and {n_min}")
     q, values, sigma = curves_of(patterns, "saxs.guinier", window)
+    warn_negative(values[:, : max(3, q.size if window else q.size // 3)], "saxs.guinier")
     sigma = sigma_or_scatter(q, values, sigma, "saxs.guinier")
     rows = np.array(
         [_one(q, y, s, shape, np.inf if window else limit, n_min, bool(window)) for y, s in zip(values, sigma)]

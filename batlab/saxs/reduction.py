@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from batlab.errors import DimensionError, choose
+from batlab.errors import DimensionError, UnitError, choose
 from batlab.saxs.series import ABSOLUTE, curves_of
 from batlab.schema import quantity, record, same_grid
 
@@ -54,8 +54,8 @@ def subtract(
 
     Raises
     ------
-    DimensionError
-        Unequal q.
+    DimensionError, UnitError
+        Unequal q, intensities in different units.
     ValueError
         A factor that is no number above 0, or a transmission above 1.
 
@@ -70,6 +70,9 @@ def subtract(
     same_grid("saxs.subtract", sample, background, ["q"])
     if sample["q"].attrs.get("units") != background["q"].attrs.get("units"):
         raise DimensionError("saxs.subtract needs q in one unit in sample and background")
+    stated = [one["intensity"].attrs.get("units") for one in (sample, background) if "intensity" in one]
+    if len(set(stated)) > 1:
+        raise UnitError(f"saxs.subtract cannot take {stated[1]!r} from {stated[0]!r}; bring both to one unit first")
     _, values, sigma = curves_of(sample, "saxs.subtract")
     _, under, under_sigma = curves_of(background, "saxs.subtract")
     n = len(values)

@@ -108,7 +108,7 @@ def small_angle(
         "rg": quantity("frame", np.sqrt(squares[1] / squares[0]), "angstrom", "radius of gyration of all together"),
     }
     numbers = {"component": quantity("component", np.arange(1, d.shape[1] + 1), "1", "population")}
-    told = {"width": width, "background": background, "counts": counts, "seed": seed}
+    told: dict[str, Any] = {"width": width, "background": background, "counts": counts, "seed": seed}
     patterns = record(check(xr.Dataset(measured, coords)), "simulate.small_angle", **told)
     truth = record(check(xr.Dataset(planted, {"frame": coords["frame"], **numbers})), "simulate.small_angle", **told)
     return patterns, truth

@@ -113,6 +113,10 @@ def test_bad_input(made):
         guinier(good.rename(q="two_theta"))
     with pytest.warns(UserWarning, match="there is no intensity_sigma"):
         guinier(good.drop_vars("intensity_sigma"))
+    below = sphere(Q, 40.0)
+    below[10:16] = -1.0
+    with pytest.warns(UserWarning, match="9% of the intensities in its window are not above 0"):
+        guinier(made.curves(Q, below, 0.01 * sphere(Q, 40.0)))
     with pytest.warns(UserWarning, match="begins only at q Rg above 1"):
         guinier(good.sel(q=slice(0.034, 0.2)), window=(0.034, 0.041))
 

@@ -42,6 +42,8 @@ def test_subtraction_refuses_what_does_not_fit(made):
     sample = made.curves(Q, np.full(300, 10.0), 0.3)
     with pytest.raises(DimensionError, match="equal 'q' grids"):
         subtract(sample, made.curves(Q * 1.001, np.ones(300)))
+    with pytest.raises(UnitError, match="cannot take 'count' from '1/cm'"):
+        subtract(sample, made.curves(Q, np.full(300, 4.0), 0.2, "count"))
     for name, value in (("transmission", 1.2), ("transmission", 0), ("monitor", [1, 2]), ("thickness", np.nan)):
         with pytest.raises(ValueError, match=f"{name} must be a number above 0"):
             subtract(sample, sample, **{name: value})

@@ -138,7 +138,8 @@ def test_carbides_coarsen_as_the_steel_ages():
         found = size_distribution(tree[name].to_dataset(), (15, 500), n_sizes=40, ranges=[(15, 150)])
         mean.append(float(found["range_mean_diameter"][0, 0]))
         sigma.append(float(found["range_mean_diameter_sigma"][0, 0]))
-    # SOURCES: monotonic coarsening with ageing time, here from 1 h to 100 h within 2 sigma of each step.
+    # SOURCES: monotonic coarsening with ageing time. From 1 to 5 h the steps are within the noise (3 sigma), then rise.
     steps = np.diff(mean)
-    assert (steps > -2 * np.hypot(sigma[1:], sigma[:-1])).all()
+    assert (steps > -3 * np.hypot(sigma[1:], sigma[:-1])).all()
+    assert (steps[2:6] > 0).all()
     assert mean[-2] - mean[0] > 5 * np.hypot(sigma[-2], sigma[0])
