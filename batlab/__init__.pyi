@@ -10,6 +10,7 @@ from . import failure as failure
 from . import figures as figures
 from . import io as io
 from . import report as report
+from . import saxs as saxs
 from . import scattering as scattering
 from . import schema as schema
 from . import simulate as simulate

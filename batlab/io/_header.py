@@ -79,7 +79,7 @@ def _inside(pattern: re.Pattern[str], label: str) -> bool:
 def _sigma_column(label: str) -> int | None:
     words = re.split(r"[\t,;]\s*|\s+", label.strip())
     for i, word in enumerate(words):
-        if i > 1 and re.match(r"(?:sigma|err|error|esd|e\.s\.d\.|std|dg|d_g|di\b)", word, re.IGNORECASE):
+        if i > 1 and re.match(r"(?:sigma|err|error|esd|e\.s\.d\.|std|dg|d_g|di\b|idev)", word, re.IGNORECASE):
             return i
     return None
 

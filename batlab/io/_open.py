@@ -46,6 +46,7 @@ READERS = (
     "arbin",
     "cycler_text",
     "xdi",
+    "cansas_xml",
     "spectra",
     "spectra_dispersive",
     "columns",

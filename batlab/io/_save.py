@@ -12,8 +12,9 @@ from batlab.errors import did_you_mean
 from batlab.io.poni import Geometry
 from batlab.schema import check
 
-# Ending -> module with write(obj, path, *, overwrite, progress).
+# Ending -> module with write(obj, path, *, overwrite, progress). A double ending goes before its last part.
 WRITERS = {
+    ".cansas.h5": "nxcansas",
     ".nc": "netcdf",
     ".h5": "netcdf",
     ".hdf5": "netcdf",
@@ -48,9 +49,9 @@ def save(
         What keeps the rules of the data model.
     path
         ``.nc .h5 .nxs`` (netCDF-4/HDF5 with NeXus attributes) and ``.zarr`` lose nothing; lazy data are written chunk
-        by chunk. ``.xy .xye`` take one pattern as columns, ``.xdi`` one absorption scan, ``.prj`` spectra as an
-        Athena project; ``.csv .parquet`` a cycler's record as BDF, its columns and their units only; ``.edf .tif
-        .npy`` a mask (y, x) as an image, 1 where excluded; ``.poni`` a `Geometry`.
+        by chunk. ``.xy .xye`` take one pattern as columns, ``.cansas.h5`` small-angle curves as NXcanSAS, ``.xdi`` one
+        absorption scan, ``.prj`` spectra as an Athena project; ``.csv .parquet`` a cycler's record as BDF, its columns
+        and their units only; ``.edf .tif .npy`` a mask (y, x) as an image, 1 where excluded; ``.poni`` a `Geometry`.
     overwrite
         Replace what is there.
     progress
@@ -80,7 +81,7 @@ def save(
     'cell.nc'
     """
     target = Path(path).expanduser()
-    module = WRITERS.get(target.suffix.lower())
+    module = WRITERS.get("".join(target.suffixes[-2:]).lower()) or WRITERS.get(target.suffix.lower())
     if module is None:
         hint = did_you_mean(target.suffix, WRITERS) or f"; endings are {', '.join(WRITERS)}"
         raise ValueError(f"{target.name}: cannot tell the format to write from its ending{hint}")

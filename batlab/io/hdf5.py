@@ -8,14 +8,14 @@ from pathlib import Path
 
 import xarray as xr
 
-from batlab.errors import ReadError
+from batlab.errors import ReadError, choose
 from batlab.io.physical_units import positive
 
 NAME = "HDF5 and NeXus"
 HINTS = frozenset(
     {
         "path", "chunks", "allow_links", "mask_bits", "timezone", "axis_unit", "wavelength", "scan", "energy_unit",
-        "grid",
+        "grid", "smeared",
     }
 )  # fmt: skip
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -39,6 +39,7 @@ def read(
     scan: int | str | Sequence[int | str] | None = None,
     energy_unit: str | None = None,
     grid: str | None = None,
+    smeared: bool | None = None,
 ) -> xr.Dataset | xr.DataTree:
     """Return patterns (frame, axis), spectra over energy, lazy frames (frame, y, x), or what batlab saved.
 
@@ -68,6 +69,8 @@ def read(
     grid
         ``"first"``: interpolate scans linearly onto the energies of the first; ``"own"``: a series in which each keeps
         its energies, ``energy_measured`` over (frame, energy).
+    smeared
+        Of NXcanSAS files that hold both, only the slit-smeared curves (True) or only the desmeared ones (False).
 
     Raises
     ------
@@ -76,7 +79,7 @@ def read(
     UnsafePathError
         A link leads outside the file's folder.
     """
-    from batlab.io import detector, netcdf, nexus, nxxas
+    from batlab.io import detector, netcdf, nexus, nxcansas, nxxas
     from batlab.io.folders import Folders
     from batlab.io.links import survey
     from batlab.io.text_heaps import NAMED, check_heaps
@@ -96,6 +99,9 @@ def read(
     if any(nxxas.entries(contents, path) for contents in surveys):
         _only_one(paths)
         return nxxas.read(surveys[0], path=path, energy_unit=energy_unit, timezone=timezone, grid=grid)
+    if smeared is not None or any(nxcansas.data_groups(contents, path) for contents in surveys):
+        choose("smeared", smeared, [None, True, False])
+        return _with_wavelength(nxcansas.read(surveys, path=path, smeared=smeared), wavelength)
     holds_patterns = [bool(nexus.pattern_groups(contents, path)) for contents in surveys]
     if len(set(holds_patterns)) > 1:
         one, other = paths[holds_patterns.index(True)].name, paths[holds_patterns.index(False)].name

@@ -20,8 +20,8 @@ VISITS = 16  # of one group under different names; groups linked to each other h
 DEPTH = 32  # of groups in groups
 LINKS = 16  # one leading to the next, as HDF5's own H5Pset_nlinks
 NOTED = (
-    "NX_class", "axes", "default", "errors", "image_nr_high", "image_nr_low", "interpretation", "long_name", "signal",
-    "uncertainties", "unit", "units",
+    "NX_class", "axes", "batlab_layout", "canSAS_class", "default", "errors", "image_nr_high", "image_nr_low",
+    "interpretation", "long_name", "resolutions", "signal", "uncertainties", "uncertainty", "unit", "units",
 )  # fmt: skip
 
 

@@ -2,6 +2,15 @@
 
 from batlab.simulate.electrodes import full_cell
 from batlab.simulate.operando import Experiment, operando_cell
+from batlab.simulate.small_angles import small_angle
 from batlab.simulate.virtual import virtual_cell, virtual_potentials, virtual_structures
 
-__all__ = ["Experiment", "full_cell", "operando_cell", "virtual_cell", "virtual_potentials", "virtual_structures"]
+__all__ = [
+    "Experiment",
+    "full_cell",
+    "operando_cell",
+    "small_angle",
+    "virtual_cell",
+    "virtual_potentials",
+    "virtual_structures",
+]
