@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from batlab.errors import ReadError, choose, did_you_mean, refuse_unknown
 from batlab.failure._mark import LONGEST_TEXT, author_name, plain_text
-from batlab.failure._worksheet_log import Change, Signature, Version, digest
+from batlab.failure._worksheet_log import Change, Signature, Version
 from batlab.failure._worksheet_priority import ActionPriority
 from batlab.failure._worksheet_row import RATINGS, WORDS, Rating, Row, checked, level, new_row
 from batlab.failure.evidence import Evidence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from batlab.failure._knowledge import Knowledge
 
 Named = Row | str
-FORMAT = 1
+FORMAT = 2  # 1: signatures covered no history
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -209,7 +209,10 @@ class Worksheet:
         return replace(base, priorities=table, changes=(*base.changes, change))
 
     def sign(self, *, author: str | None = None, statement: str = "") -> Worksheet:
-        """Sign this version; it is frozen as it is, and the next change starts another. Several may sign one version.
+        """Sign this version and its history; it is frozen as it is, and the next change starts another.
+
+        Several may sign one version. A signature covers all rows, ratings and evidence, every change until then and
+        the signatures under earlier versions.
 
         Raises
         ------
@@ -225,12 +228,12 @@ class Worksheet:
             raise ValueError(f"worksheet {self.title!r} cannot be signed: {what}")
         if any(one.author == who for one in self.signatures):
             raise ValueError(f"{who} has signed version {self.version} already")
-        content = self._content()
-        signature = Signature(who, _now(), plain_text("statement", statement), digest(content))
+        last, earlier = Version(self.version, self._content(), (), len(self.changes)), self.signed
         if self.is_signed:
-            last = replace(self.signed[-1], signatures=(*self.signatures, signature))
-            return replace(self, signed=(*self.signed[:-1], last))
-        return replace(self, signed=(*self.signed, Version(self.version, content, (signature,))))
+            last, earlier = self.signed[-1], self.signed[:-1]
+        seal = last.digest(self.changes, earlier)
+        signature = Signature(who, _now(), plain_text("statement", statement), seal)
+        return replace(self, signed=(*earlier, replace(last, signatures=(*last.signatures, signature))))
 
     def at(self, version: int) -> Worksheet:
         """Return the worksheet as it was when `version` was signed, with its signatures."""
@@ -305,11 +308,17 @@ class Worksheet:
         return made
 
     def _verify(self) -> None:
-        for version in self.signed:
+        for number, version in enumerate(self.signed):
+            if (version.n_changes or 0) > len(self.changes):
+                raise ReadError(
+                    f"worksheet {self.title!r} lacks changes that version {version.version} was signed with"
+                )
+            seal = version.digest(self.changes, self.signed[:number])
             for signature in version.signatures:
-                if digest(version.content) != signature.sha256:
+                if seal != signature.sha256:
                     raise ReadError(
-                        f"version {version.version} of worksheet {self.title!r} is not what {signature.author} signed"
+                        f"version {version.version} of worksheet {self.title!r}, or its history, is not what "
+                        f"{signature.author} signed"
                     )
         if self.is_signed and self.signed[-1].content != self._content():
             raise ReadError(f"worksheet {self.title!r} was changed after version {self.version} was signed")
@@ -382,7 +391,7 @@ def worksheet(
 ) -> Worksheet:
     """Start a worksheet: a row for each likely mechanism of an assessment, rated by its evidence, or rows by hand.
 
-    Severity is the level of the mechanism's worst effect. Occurrence is the level of an expected share: probability of
+    Severity is the level of the mechanism's worst effect, from the table of scales. Occurrence is the level of an expected share: probability of
     the mechanism × share of the examined cycles in which it was seen × confidence of the best look. Detection is the
     level of the easiest technique that saw it, more where it cannot be told apart. The levels stand in
     ``failure/worksheet_scales.toml``; ``print(row.occurrence.explain())`` shows every term. The risk priority number is
@@ -391,8 +400,9 @@ def worksheet(
     Parameters
     ----------
     assessment
-        From `failure.assess`. Each rating points at the evidence for its mechanism; where nothing was seen, or what
-        was seen has not raised its probability, it is marked as a judgement.
+        From `failure.assess`. Occurrence points at the evidence for its mechanism; severity and detection come from the
+        tables of knowledge and scales, and so does occurrence where nothing was seen, or what was seen has not raised
+        its probability: their basis is ``"table"``.
     title, author
         What it is about; who makes it (without it the name under which you are logged in).
     rows
