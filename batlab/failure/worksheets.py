@@ -256,6 +256,14 @@ class Worksheet:
         )
         return self.id == earlier.id and len(self.signed) >= kept and self.changes[:n] == earlier.changes and same
 
+    def authors_since(self, earlier: Worksheet | None = None) -> list[str]:
+        """Return who has changed or signed something after `earlier`, or ever; each name once."""
+        n = 0 if earlier is None else len(earlier.changes)
+        known = set() if earlier is None else {(one.version, who) for one in earlier.signed for who in one.signatures}
+        names = [change.author for change in self.changes[n:]]
+        names += [who.author for one in self.signed for who in one.signatures if (one.version, who) not in known]
+        return list(dict.fromkeys(names))
+
     def save(self, path: str | os.PathLike) -> None:
         """Write the worksheet; the name's end says how: ``.xlsx``, ``.csv``, ``.json`` or ``.html``.
 
@@ -391,7 +399,7 @@ def worksheet(
 ) -> Worksheet:
     """Start a worksheet: a row for each likely mechanism of an assessment, rated by its evidence, or rows by hand.
 
-    Severity is the level of the mechanism's worst effect, from the table of scales. Occurrence is the level of an expected share: probability of
+    Severity is the level of the mechanism's worst effect. Occurrence is the level of an expected share: probability of
     the mechanism × share of the examined cycles in which it was seen × confidence of the best look. Detection is the
     level of the easiest technique that saw it, more where it cannot be told apart. The levels stand in
     ``failure/worksheet_scales.toml``; ``print(row.occurrence.explain())`` shows every term. The risk priority number is
