@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from batlab.errors import ReadError, choose, did_you_mean, refuse_unknown
 from batlab.failure._mark import LONGEST_TEXT, author_name, plain_text
 from batlab.failure._worksheet_log import Change, Signature, Version
+from batlab.failure._worksheet_pick import pick, retired, states
 from batlab.failure._worksheet_priority import ActionPriority
 from batlab.failure._worksheet_row import RATINGS, WORDS, Rating, Row, checked, level, new_row
 from batlab.failure.evidence import Evidence
@@ -88,10 +89,12 @@ class Worksheet:
         """Signatures under this version."""
         return self.signed[-1].signatures if self.is_signed else ()
 
-    def ranked(self, by: str = "rpn") -> list[Row]:
+    def ranked(self, by: str = "rpn", **wanted: Any) -> list[Row]:
         """Return the rows, the worst first: by RPN, or by action ``"priority"`` and then RPN.
 
         Among equals the higher severity comes first, then the higher occurrence; what is not rated yet comes last.
+        `wanted` leaves what fits: ``mechanism`` (a part of it), ``author`` of any change, ``technique`` of its
+        evidence, ``status`` (see `states`), ``is_judgement=True`` (no evidence), ``least_rpn``.
         """
         choose("by", by, ("rpn", "priority"))
         words = self.priorities.words if self.priorities else ()
@@ -99,18 +102,28 @@ class Worksheet:
             raise ValueError("the worksheet has no action priorities; give it some with prioritize")
 
         def key(row: Row) -> tuple[int, ...]:
-            word = self.priority(row)
+            word = self._word(row)
             urgency = (words.index(word) if word in words else len(words)) if by == "priority" else 0
             return (urgency, -(row.rpn or 0), -(row.severity.value or 0), -(row.occurrence.value or 0))
 
-        return sorted(self.rows, key=key)
+        return sorted(pick(self, wanted), key=key)
+
+    def states(self) -> dict[str, str]:
+        """Return what has become of each row, by id: ``"open"`` (not rated in full), ``"rated"``, ``"signed"`` as it
+        is now, or ``"retired"`` (removed)."""
+        return states(self)
+
+    def retired(self) -> list[Row]:
+        """Return the rows that were removed, as they were then."""
+        return retired(self)
 
     def priority(self, row: Named) -> str | None:
         """Return the action priority of a row; None without a table, or where it is silent."""
-        here = self[row]
-        if self.priorities is None:
-            return None
-        return self.priorities.of(here.severity.value, here.occurrence.value, here.detection.value)
+        return self._word(self[row])
+
+    def _word(self, row: Row) -> str | None:
+        values = row.severity.value, row.occurrence.value, row.detection.value
+        return None if self.priorities is None else self.priorities.of(*values)
 
     def matrix(self) -> dict[tuple[int, int], list[Row]]:
         """Return the rows of each ``(severity, occurrence)``: the criticality matrix of IEC 60812."""
