@@ -18,8 +18,8 @@ WIDTH = 1130
 BAD, GOOD, PLAIN = "#B00020", "#1B6E3C", "#222222"
 ORDERS = (("worst RPN first", "rpn"), ("most urgent first", "priority"))
 KEYS = (
-    "Keys, after a click on the board: ↑ ↓ PgUp PgDn Home End choose a row, Enter goes to its ratings, / to the filter, "
-    "n starts a new row, Esc comes back; Ctrl+S keeps what the form says."
+    "Keys, after a click on the board: ↑ ↓ PgUp PgDn Home End choose a row, Enter goes to its ratings, / to the "
+    "filter, n starts a new row, Esc comes back; Ctrl+S keeps what the form says."
 )
 
 
@@ -141,5 +141,6 @@ def _about(sheet: Worksheet) -> str:
         names = html.escape(", ".join(one.author for one in sheet.signatures)[:60])
         state = f'<b style="color:{GOOD}">signed by {names}</b>'
     else:
-        state = f"<b style='color:#8A5A00'>not signed</b>{f' (version {sheet.signed[-1].version} is)' if sheet.signed else ''}"
+        last = f" (version {sheet.signed[-1].version} is)" if sheet.signed else ""
+        state = f'<b style="color:#8A5A00">not signed</b>{last}'
     return f'<span style="font-size:12px">version {sheet.version}, {state}{when}</span>'

@@ -164,12 +164,10 @@ def _rating_choice(name: str) -> w.Dropdown:
 
 
 def _text(name: str) -> Any:
-    label = NAMES.get(name, name.replace("_", " "))
+    label, narrow = NAMES.get(name, name.replace("_", " ")), {"description_width": "84px"}
     if name in CHOICES:
-        options = [("–" if not one else one, one) for one in CHOICES[name]]
-        return w.Dropdown(
-            options=options, value="", description=label, layout=place("226px"), style={"description_width": "84px"}
-        )
+        options = [(one or "–", one) for one in CHOICES[name]]
+        return w.Dropdown(options=options, value="", description=label, layout=place("226px"), style=narrow)
     if name in LONG:
         return w.Textarea(description=label, layout=place("342px", height="48px"), style={"description_width": "110px"},
                           continuous_update=False)  # fmt: skip

@@ -61,17 +61,18 @@ def mark_words(mark: Mark) -> str:
         return "a mark that is not in this store"
     text = f": {cut(mark.text, 200)}" if mark.text else ""
     gone = ", withdrawn" if mark.is_retired else ""
-    return f"{cut(mark.mechanism, 60)}, frames {mark.frames[0]}–{mark.frames[1]} ({mark.author}, sure {mark.confidence:.2g}{gone}){text}"
+    where = f"frames {mark.frames[0]}–{mark.frames[1]}"
+    return f"{cut(mark.mechanism, 60)}, {where} ({mark.author}, sure {mark.confidence:.2g}{gone}){text}"
 
 
 def history_told(sheet: Worksheet, row: str, imports: Sequence[dict[str, Any]]) -> str:
-    """Return the changes of a row, of the worksheet as a whole where none is chosen, and who signed; the newest first."""
+    """Return the changes of a row, or all where none is chosen, signatures and imports; the newest first."""
     changes = [one for one in sheet.changes if not row or one.row == row]
     lines = [(one.created, f"{one}") for one in changes[-MOST:]]
     lines += [
         (
             who.created,
-            f"{who.created[:19]} {who.author} signed version {one.version}{f': {who.statement}' if who.statement else ''}",
+            f"{who.created[:19]} {who.author} signed version {one.version}{': ' * bool(who.statement)}{who.statement}",
         )
         for one in sheet.signed
         for who in one.signatures

@@ -290,6 +290,10 @@ class FailureBoard(Dashboard):
         found = read_worksheet(source, edits=edits, author=self._author, reason=reason)
         return self._open(self.store.keep_worksheet(found, author=self._author, source=str(source)))
 
+    def _read_file(self) -> Worksheet:
+        files = self.files
+        return self.read(files.path.value, edits=files.edits.value, reason=files.reason.value)
+
     def link(self, thing: Any, relation: str = "supports", text: str = "") -> Link:
         """Link a mark or evidence of the store with the row, or, without a `thing`, keep a comment on it.
 
