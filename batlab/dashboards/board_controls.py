@@ -14,7 +14,7 @@ from batlab.dashboards.controls import Following, place
 from batlab.failure import Worksheet
 from batlab.failure._worksheet_pick import STATES, WANTED
 
-WIDTH = 1130
+WIDTH = 1070
 BAD, GOOD, PLAIN = "#B00020", "#1B6E3C", "#222222"
 ORDERS = (("worst RPN first", "rpn"), ("most urgent first", "priority"))
 KEYS = (
@@ -29,8 +29,8 @@ class BoardControls(Following):
     def __init__(self, change: Callable[..., None], step: Callable[[int], None], refresh: Callable[[], Any]) -> None:
         super().__init__()
         self._change = change
-        self.sheet = w.Dropdown(description="worksheet", layout=place("420px"), style={"description_width": "68px"})
-        self.about = w.HTML(layout=place("430px", height="28px"))
+        self.sheet = w.Dropdown(description="worksheet", layout=place("400px"), style={"description_width": "68px"})
+        self.about = w.HTML(layout=place("390px", height="28px"))
         self.reload = w.Button(
             description="read again", tooltip="Read what others have kept meanwhile", layout=place("96px")
         )
@@ -56,7 +56,7 @@ class BoardControls(Following):
     def _build_filters(self) -> None:
         slow = {"continuous_update": False}
         self.by = w.Dropdown(options=ORDERS[:1], layout=place("148px"), tooltip="Order; among equals S decides")
-        self.mechanism = w.Text(placeholder="mechanism contains …", layout=place("180px"), **slow)
+        self.mechanism = w.Text(placeholder="mechanism contains …", layout=place("160px"), **slow)
         self.mechanism.add_class("batlab-board-filter")
         self.author = w.Dropdown(options=[("any author", "")], layout=place("128px"), tooltip="Who made or changed it")
         self.technique = w.Dropdown(
@@ -67,19 +67,19 @@ class BoardControls(Following):
             tooltip="open: not rated in full; signed: as it was signed; rated: in full, not signed as it is; retired",
         )  # fmt: skip
         self.is_judgement = w.ToggleButton(
-            description="only judgement", tooltip="Only rows without evidence", layout=place("122px")
+            description="only judgement", tooltip="Only rows without evidence", layout=place("128px")
         )
         self.least_rpn = w.BoundedIntText(
             description="RPN ≥", min=0, max=1000, layout=place("118px"), style={"description_width": "46px"}, **slow
         )
         self.clear = w.Button(description="all rows", tooltip="Take the filters away", layout=place("80px"))
-        self.count = w.HTML(layout=place("90px", height="28px"))
+        self.count = w.HTML(layout=place("70px", height="28px"))
 
     def _compose(self) -> w.VBox:
         bar = w.Layout(width=f"{WIDTH}px", overflow="hidden")
         top = [self.sheet, self.about, self.reload, self.back, self.forward, self.keys]
         filters = [self.by, self.mechanism, self.author, self.technique, self.status, self.is_judgement, self.least_rpn]
-        pane = w.Box([self.table], layout=w.Layout(width=f"{WIDTH + 16}px", max_height="330px", overflow="auto",
+        pane = w.Box([self.table], layout=w.Layout(width=f"{WIDTH}px", max_height="300px", overflow="auto",
                                                    border="1px solid #BBBBBB"))  # fmt: skip
         pane.add_class("batlab-board-pane")
         return w.VBox(

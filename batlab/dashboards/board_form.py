@@ -144,7 +144,11 @@ def rating_words(rating: Rating) -> str:
         when = rating.created[:10]
         told.append(f"set by {html.escape(cut(rating.author, 24))} {when}: {html.escape(cut(rating.reason, 60))}")
     terms = html.escape(cut("\n".join(map(str, rating.terms)), 3000))
-    more = f' <span title="{terms}" style="cursor:help;color:#005A8C">ⓘ terms</span>' if terms else ""
+    more = (
+        f' <span title="{terms}" style="cursor:help;color:#005A8C;text-decoration:underline dotted">terms</span>'
+        if terms
+        else ""
+    )
     return f'<div style="font-size:12px;line-height:1.25;padding-top:2px">{" · ".join(told)}{more}</div>'
 
 
@@ -158,9 +162,9 @@ def _levels() -> dict[str, tuple[str, ...]]:
 
 
 def _rating_choice(name: str) -> w.Dropdown:
-    levels = [(f"{number}  {meaning}", number) for number, meaning in enumerate(_levels()[name], 1)]
+    levels = [(f"{number} · {meaning}", number) for number, meaning in enumerate(_levels()[name], 1)]
     return w.Dropdown(options=[("–", None), *levels], value=None, description=name, layout=place("346px"),
-                      style={"description_width": "72px"})  # fmt: skip
+                      style={"description_width": "84px"})  # fmt: skip
 
 
 def _text(name: str) -> Any:
@@ -171,6 +175,4 @@ def _text(name: str) -> Any:
     if name in LONG:
         return w.Textarea(description=label, layout=place("342px", height="48px"), style={"description_width": "110px"},
                           continuous_update=False)  # fmt: skip
-    return w.Text(
-        description=label, layout=place("226px"), style={"description_width": "84px"}, continuous_update=False
-    )
+    return w.Text(description=label, layout=place("226px"), style=narrow, continuous_update=False)

@@ -132,11 +132,7 @@ class FailureBoard(Dashboard):
             (files.prioritize, lambda: self.prioritize(files.table.value), "priorities loaded"),
             (files.start, lambda: self.start(files.title.value), "started"),
             (files.save, lambda: self.save(files.path.value, replace=files.replace.value), "written"),
-            (
-                files.read,
-                lambda: self.read(files.path.value, edits=files.edits.value, reason=files.reason.value),
-                "read",
-            ),
+            (files.read, self._read_file, "read"),
             (link.join, lambda: self.link(link.thing.value, link.relation.value, link.text.value), "linked"),
         ):
             button.on_click(lambda _button, act=act, what=what: self._tell(act, what))

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 RATINGS = ("severity", "occurrence", "detection")
 MOST_PICTURES = 2  # of the evidence of a row; the others are counted
 LONGEST = {"component": 60, "mode": 90, "mechanism": 110, "cause": 180}
-WIDTHS = (26, 128, 150, 186, 50, 50, 50, 50, 62, 306, 60)
+COLUMNS = {
+    "": 26, "mode": 124, "mechanism": 150, "cause": 186, "S": 50, "O": 50, "D": 50, "RPN": 50, "priority": 62,
+    "evidence": 304, "status": 56,
+}  # fmt: skip
 STYLE = """<style>
 .batlab-board-table { border-collapse: separate; border-spacing: 0; table-layout: fixed; font: 12px/1.3 sans-serif;
   color: #222; background: #fff; }
@@ -60,13 +63,13 @@ def worksheet_board(
     numbers = numbered(sheet)
     states, evidence = sheet.states(), {item.id: item for item in sheet.evidence}
     marked = Counter(mark_ends(links))
-    heads = ["", "mode", "mechanism", "cause", "S", "O", "D", "RPN", "priority", "evidence", "status"]
-    columns = "".join(f'<col style="width:{width}px">' for width in WIDTHS)
-    head = "".join(f"<th{' class=n' if len(one) < 4 and one else ''}>{one}</th>" for one in heads)
+    columns = {name: width for name, width in COLUMNS.items() if name != "priority" or sheet.priorities}
+    cols = "".join(f'<col style="width:{width}px">' for width in columns.values())
+    head = "".join(f"<th{' class=n' if len(one) < 4 and one else ''}>{one}</th>" for one in columns)
     body = [
         _row(sheet, row, numbers.get(row.id, ""), states[row.id], evidence, marked[row.id]) for row in chosen[:most]
     ]
-    table = f'<table class="batlab-board-table" style="width:{sum(WIDTHS)}px"><colgroup>{columns}</colgroup>'
+    table = f'<table class="batlab-board-table" style="width:{sum(columns.values())}px"><colgroup>{cols}</colgroup>'
     return f"{STYLE}{table}<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
 
 
@@ -90,7 +93,7 @@ def _row(sheet: Worksheet, row: Row, number: str, state: str, evidence: dict[str
         f"<td>{words['cause']}</td>",
         *(_rating(getattr(row, name)) for name in RATINGS),
         _rpn(row.rpn),
-        f"<td>{html.escape(cut((sheet.priority(row) if state != 'retired' else '') or '', 40))}</td>",
+        *([f"<td>{html.escape(cut(_priority(sheet, row), 40))}</td>"] if sheet.priorities else []),
         f"<td>{_pictures([evidence[one] for one in row.all_evidence if one in evidence])}{_marks(n_marks)}</td>",
         f"<td>{state}</td>",
     ]
@@ -117,6 +120,11 @@ def _rpn(value: int | None) -> str:
         return '<td class="n">–</td>'
     bar = f"background:linear-gradient(90deg,#F6C7A6 {value / 10:g}%,transparent 0)"
     return f'<td class="n" style="{bar}"><b>{value}</b></td>'
+
+
+def _priority(sheet: Worksheet, row: Row) -> str:
+    values = row.severity.value, row.occurrence.value, row.detection.value
+    return (sheet.priorities and sheet.priorities.of(*values)) or ""
 
 
 def _pictures(items: list[Evidence]) -> str:
