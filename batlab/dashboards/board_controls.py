@@ -93,7 +93,7 @@ class BoardControls(Following):
     def _set(self, name: str, value: Any) -> None:
         try:
             self._change(**{name: value})
-        except (TraitError, ValueError) as error:
+        except (TraitError, ValueError, OSError) as error:
             self.say(str(error), BAD)
 
     def load(self, sheets: list[Worksheet], sheet: Worksheet | None) -> None:
@@ -114,7 +114,10 @@ class BoardControls(Following):
             self.sheet.value = state.sheet
             self.by.value = state.by
             for name in WANTED:
-                getattr(self, name).value = getattr(state, name)
+                widget, value = getattr(self, name), getattr(state, name)
+                if isinstance(widget, w.Dropdown) and value not in dict(widget.options).values():
+                    widget.options = [*widget.options, (value, value)]  # set from Python, and nobody has it
+                widget.value = value
             self.count.value = f"{n_rows} of {len(sheet.rows)}" if sheet else ""
             self.more.layout.display = "" if n_rows > state.most else "none"
             self.more.description = f"{min(PAGE, n_rows - state.most)} more rows"

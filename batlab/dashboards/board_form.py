@@ -35,6 +35,7 @@ class BoardForm:
         self.ratings["severity"].add_class("batlab-board-first")
         self.told = {name: w.HTML(layout=place("340px", min_height="28px")) for name in RATINGS}
         self.words = {name: _text(name) for name in WORDS}
+        self.grounds = w.HTML()
         self.rests_on = w.SelectMultiple(layout=place("560px", height="52px"), tooltip="Ctrl or Shift: several")
         self.reason = w.Text(
             placeholder="why? (is kept with the change)", layout=place("396px"), continuous_update=False
@@ -55,7 +56,7 @@ class BoardForm:
         short = [name for name in WORDS if name not in LONG]
         lines = [w.HBox([self.words[name] for name in short[at : at + 3]]) for at in range(0, len(short), 3)]
         long = [w.HBox([self.words[name] for name in LONG[at : at + 2]]) for at in range(0, len(LONG), 2)]
-        grounds = w.HBox([w.HTML("new ratings rest on", layout=place("126px")), self.rests_on])
+        grounds = w.HBox([self.grounds, self.rests_on])
         end = w.HBox([self.reason, self.author, self.save, self.retire])
         return w.VBox([w.HBox([self.head, self.new]), *rates, grounds, *lines, *long, end],
                       layout=w.Layout(width=f"{WIDTH}px", overflow="visible"))  # fmt: skip
@@ -72,6 +73,8 @@ class BoardForm:
         self._base = base
         self.rests_on.options = [(cut(str(item), 110), item.id) for item in evidence]
         self.rests_on.value = ()
+        self.rests_on.layout.display = "" if evidence else "none"
+        self.grounds.value = f"new ratings {'rest on' if evidence else 'are judgements: the row has no evidence'}&nbsp;"
         for name in RATINGS:
             self.told[name].value = "" if row is None else rating_words(getattr(row, name))
         self._name(state, bool(draft))

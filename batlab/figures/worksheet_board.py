@@ -131,7 +131,7 @@ def _pictures(items: list[Evidence]) -> str:
     if not items:
         return '<span class="flag" title="no evidence: what stands here is judgement">judgement</span>'
     more = f"<small>+{len(items) - MOST_PICTURES} more</small>" if len(items) > MOST_PICTURES else ""
-    return "".join(evidence_thumbnail(item, size=(146, 40)) for item in items[:MOST_PICTURES]) + more
+    return "".join(evidence_thumbnail(item, size=(142, 40)) for item in items[:MOST_PICTURES]) + more
 
 
 def _marks(count: int) -> str:
