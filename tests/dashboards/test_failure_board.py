@@ -503,3 +503,18 @@ def test_a_stamp_says_effect_sigma_and_unit():
         bl.figures.evidence_thumbnail("x")
     with pytest.raises(ValueError, match="at least"):
         bl.figures.evidence_thumbnail(LOOK, size=(10, 10))
+
+
+def test_the_matrix_names_the_rows_of_each_cell():
+    sheet = worksheet(
+        title="x", author="ada", rows=[rated(f"m{n}", 5, 6, 10 - n) for n in range(5)] + [rated("a", 9, 1, 1)]
+    )
+    data = bl.figures.criticality(sheet).select_one({"name": "criticality_data"}).data
+    cell = data["severity"].index(5)
+    assert (data["occurrence"][cell], data["numbers"][cell], data["row"][cell]) == (6, "1 … +4", sheet.rows[0].id)
+    assert data["numbers"][1 - cell] == "6"
+    few = bl.figures.criticality(sheet, sheet.rows[:3], selected=sheet.rows[5].id)
+    assert few.select_one({"name": "criticality_data"}).data["numbers"] == ["1 2 3"]
+    assert few.select_one({"name": "criticality_selected"}).data == {"occurrence": [1], "severity": [9]}
+    empty = bl.figures.criticality(worksheet(title="x", author="ada", rows=[{"component": "a", "mechanism": "b"}]))
+    assert empty.select_one({"name": "criticality_data"}).data["row"] == []

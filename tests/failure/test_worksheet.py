@@ -56,6 +56,33 @@ def test_the_worst_comes_first_and_severity_breaks_ties():
     assert {cell: len(rows) for cell, rows in made.matrix().items()}[(10, 7)] == 1
 
 
+def test_rows_are_picked_by_what_they_say_and_what_became_of_them(assessment):
+    made = worksheet(assessment, author="ada", rows=[by_hand(severity=2, occurrence=2, detection=2), by_hand()])
+    plating, crack, hand, bare = made.rows
+    assert made.ranked(technique="xrd") == made.ranked(mechanism="PLATING") == made.ranked(least_rpn=500) == [plating]
+    assert made.ranked(technique="saxs") == made.ranked(author="bob") == made.ranked(status="signed") == []
+    assert made.ranked(is_judgement=True) == [crack, hand, bare]
+    assert made.ranked(status="open") == [bare]
+    assert made.states() == {plating.id: "rated", crack.id: "rated", hand.id: "rated", bare.id: "open"}
+    signed = made.remove(bare, reason="a duplicate", author="bob").sign(author="ada")
+    assert set(signed.states().values()) == {"signed", "retired"}
+    assert (
+        signed.retired() == signed.ranked(status="retired") == signed.ranked(status="retired", author="bob") == [bare]
+    )
+    later = signed.edit(hand, note="more", author="cy")
+    assert later.ranked(status="rated", author="cy") == [later[hand]]
+    assert len(later.ranked(status="signed")) == 2
+    assert worksheet(author="ada").ranked(mechanism="x") == []
+    for wanted, message in (
+        ({"status": "opn"}, "did you mean 'open'"),
+        ({"least_rpn": -1}, "least_rpn must be a number from 0 to 1000, got -1"),
+        ({"least_rpn": "9"}, "least_rpn must be a number"),
+        ({"technik": "xrd"}, "did you mean 'technique'"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            made.ranked(**wanted)
+
+
 def test_ratings_are_computed_from_stated_terms(assessment):
     made = worksheet(assessment, title="cell 7", author="ada")
     plating, crack = made.rows
