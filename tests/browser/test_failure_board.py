@@ -81,6 +81,7 @@ def _ready(page) -> None:
 
 
 def _run_all(page) -> None:
+    page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
     page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
     _ready(page)
 
@@ -91,18 +92,10 @@ def _type(page, label: str, words: str) -> None:
     field.blur()
 
 
-def _kill_kernel(page) -> None:
-    """End the kernel's process at once, as a crash or the system does; then close what Lab says of it."""
-    os.kill(int(page.evaluate(pages.RUN, "print(os.getpid())")), signal.SIGKILL)
-    page.locator(".jp-Dialog button").last.click(timeout=60_000)  # "… appears to have died. It will restart"
-    page.wait_for_function(pages.KERNEL_IDLE, timeout=90_000)
-
-
 def test_rate_filter_and_export_with_a_kernel_killed_between(lab, page):
     url, root = lab
     pages.notebook(root / "board.ipynb", MAKE, SHOW)
     pages.open_in_lab(page, url, "board.ipynb")
-    page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
     _run_all(page)
     first = _until(page, "s.rows.length > 5 && s.chosen === 0")
     numbers = [int(row[RPN]) for row in first["rows"] if row[RPN] != "–"]
@@ -129,7 +122,8 @@ def test_rate_filter_and_export_with_a_kernel_killed_between(lab, page):
     page.get_by_placeholder("why? (is kept with the change)").fill("slow charging only")
     page.keyboard.press("Control+s")
     _until(page, "s.told.startsWith('kept')")
-    _kill_kernel(page)  # the moment after
+    os.kill(int(page.evaluate(pages.RUN, "print(os.getpid())")), signal.SIGKILL)  # the moment after
+    pages.open_in_lab(page, url, "board.ipynb")
     _run_all(page)
     again = _until(page, "s.rows.length > 5 && s.rows.some((row) => row[5].startsWith('9 3'))")
     plating = next(n for n, row in enumerate(again["rows"]) if "plating" in row[2])
