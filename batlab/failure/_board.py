@@ -183,43 +183,75 @@ class Board(Database):
             found[row["id"]] = list(dict.fromkeys([*found.get(row["id"], ()), *row["body"]["datasets"]]))
         return found
 
-    def keep_worksheet(self, sheet: Worksheet, *, author: str | None = None) -> Worksheet:
+    def keep_worksheet(self, sheet: Worksheet, *, author: str | None = None, source: str = "") -> Worksheet:
         """Keep a worksheet as it is now, and return it.
+
+        Parameters
+        ----------
+        sheet
+            A new worksheet, or one that follows what the store has of it.
+        author
+            Who keeps it (without it the name under which you are logged in).
+        source
+            Where a worksheet comes from that others have worked on elsewhere, such as the file it was read from; that
+            you brought it in is then kept beside it (``imports``).
 
         Raises
         ------
+        ValueError
+            Without a `source`, on a hub's shared server: somebody else has made some of the changes or signatures.
         StoreError
             Somebody else has kept another state of it meanwhile; yours was not kept. Read it again with ``worksheet``
             and repeat what you changed.
         """
-        from batlab.failure import _rows
+        from batlab.failure import _lines, _rows
 
-        signed = {"author": self._signed(author), "created": now().isoformat(), "person": hub_user()}
+        who = self._signed(author)
+        signed = {"author": who, "created": now().isoformat(), "person": hub_user()}
 
         def work(connection: Any) -> Worksheet:
             self._hold(connection, sheet.id)
-            kept = _rows.versions(connection, "worksheet", sheet.id)
-            if kept:
-                body, last = sheet.as_dict(), kept[-1]
-                if body == last["body"]:
-                    return sheet
-                if not sheet.follows(type(sheet).from_dict(last["body"])):
-                    raise StoreError(
-                        f"worksheet {sheet.title!r} was not kept: {last['author']} has kept another state of it at "
-                        f"{last['created'][:19]} UTC; read it with worksheet({sheet.id!r}) and repeat your changes"
-                    )
-            version = 1 + (kept[-1]["version"] if kept else 0)
+            last = _rows.newest(connection, "worksheet", sheet.id)
+            if last and sheet.as_dict() == last["body"]:
+                return sheet
+            before = type(sheet).from_dict(last["body"]) if last else None
+            if before and not sheet.follows(before):
+                raise StoreError(
+                    f"worksheet {sheet.title!r} was not kept: {last['author']} has kept another state of it at "
+                    f"{last['created'][:19]} UTC; read it with worksheet({sheet.id!r}) and repeat your changes"
+                )
+            others = [name for name in sheet.authors_since(before) if name != who]
+            if others and hub_user() and self._path is None and not source:
+                raise ValueError(
+                    f"worksheet {sheet.title!r} was not kept: it has changes or signatures by {', '.join(others)}, and "
+                    f"you work here as {who!r}; if they were made elsewhere, say where with source=…"
+                )
+            version = 1 + (last["version"] if last else 0)
             _rows.add_document(connection, "worksheet", sheet.id, version, sheet.as_dict(), **signed)
+            if others and source:
+                told = [f"worksheet:{sheet.id} version {version} by {', '.join(others)}"]
+                _lines.note_import(connection, source, who, told)
             return sheet
 
         return self._write("the worksheet was not kept", work)
 
+    def imports(self) -> list[dict[str, Any]]:
+        """Return what was brought in that others have signed: each with ``author, created, source`` and ``what``."""
+        from batlab.failure import _lines, _rows
+
+        found = self._read(lambda connection: _rows.versions(connection, _lines.IMPORT))
+        return [{"author": row["author"], "created": row["created"], **row["body"]} for row in found]
+
     def worksheet(self, sheet_id: str) -> Worksheet:
         """Return a worksheet as it was kept last."""
-        found = {sheet.id: sheet for sheet in self.worksheets()}
-        if sheet_id not in found:
-            raise ValueError(f"{self!r} has no worksheet {sheet_id!r}{did_you_mean(sheet_id, found)}")
-        return found[sheet_id]
+        from batlab.failure import _rows
+        from batlab.failure.worksheets import Worksheet as Known
+
+        found = self._read(lambda connection: _rows.newest(connection, "worksheet", sheet_id))
+        if found is None:
+            known = [sheet.id for sheet in self.worksheets()]
+            raise ValueError(f"{self!r} has no worksheet {sheet_id!r}{did_you_mean(sheet_id, known)}")
+        return Known.from_dict(found["body"])
 
     def worksheets(self) -> list[Worksheet]:
         """Return every worksheet as it was kept last, the oldest first."""

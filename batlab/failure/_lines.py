@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from batlab.errors import ReadError, choose
+from batlab.failure._database import now
 from batlab.failure._mark import hub_user
 from batlab.failure._tables import FORMAT, documents, links, marks
 from batlab.io.atomic import replacing
 
 TABLES = {"mark": marks, "document": documents, "link": links}
 HEAD = "batlab store"
+IMPORT = "import"  # kind of the documents that say who brought in what is signed by others
 
 
 @dataclass(frozen=True)
@@ -30,21 +33,28 @@ class Merged:
         Ids of what was changed on both sides: the versions that came in follow those that were here.
     left
         Ids of marks and links of other people who must merge their later versions themselves.
+    refused
+        Ids of worksheets of which a version came that does not follow the one that is here; it was not taken.
     """
 
     added: int
     known: int
     diverged: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 def lines(connection: Any) -> Iterator[str]:
-    """Yield the head and then every row of every table as one line of JSON."""
+    """Yield the head and then every row of every table as one line of JSON, all as of one moment."""
     from batlab.failure import _rows
 
+    if connection.dialect.name == "postgresql":  # else each SELECT would see what was committed meanwhile
+        connection.execution_options(isolation_level="REPEATABLE READ")
     yield json.dumps({"what": HEAD, "format": FORMAT})
     for name, table in TABLES.items():
         for row in _rows.plain(connection, table):
+            if row.get("kind") == IMPORT:  # what came in here is this database's to know
+                continue
             yield json.dumps({"table": name, **row}, ensure_ascii=False)
 
 
@@ -137,11 +147,16 @@ def _check(found: dict[str, Any]) -> None:
         raise ValueError(f"its body has the id {made.id!r}, its row {found['id']!r}")
 
 
-def merge(connection: Any, rows: Iterable[dict[str, Any]]) -> Merged:
-    """Add the rows that are not here yet; a version is the same if it says the same, whatever its number."""
+def merge(connection: Any, rows: Iterable[dict[str, Any]], source: str, merger: str) -> Merged:
+    """Add the rows that are not here yet; a version is the same if it says the same, whatever its number.
+
+    Authors stay; that `merger` brought in what others have signed is kept beside it, with the `source`.
+    """
     added, known = 0, 0
     diverged: dict[str, None] = {}
     left: dict[str, None] = {}
+    refused: dict[str, None] = {}
+    foreign: list[str] = []
     held: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for given in rows:
         row = {name: value for name, value in given.items() if name != "table"}
@@ -155,15 +170,45 @@ def merge(connection: Any, rows: Iterable[dict[str, Any]]) -> Merged:
         if here and given["table"] != "document" and not _is_mine(here[0]):
             left[row["id"]] = None
             continue
+        if here and row.get("kind") == "worksheet":
+            order = _order(here[-1], row)
+            if order <= 0:
+                known += order == 0
+                refused |= {row["id"]: None} if order < 0 else {}
+                continue
         newest = max((other["version"] for other in here), default=0)
         if row["version"] <= newest:
-            if row.get("kind") != "experiment":  # whose data add up
+            if row.get("kind") not in ("experiment", "worksheet"):  # data add up, and a worksheet follows
                 diverged[row["id"]] = None
             row["version"] = newest + 1
+        if row["author"] != merger:
+            foreign.append(f"{row.get('kind', given['table'])}:{row['id']} version {row['version']} by {row['author']}")
+        if hub_user():  # only the merger is known to this hub to be who he says
+            row["person"] = hub_user() if row["author"] == hub_user() else ""
         connection.execute(TABLES[given["table"]].insert(), row)
         here.append({**row, "was_new": True})
         added += 1
-    return Merged(added, known, tuple(diverged), tuple(left))
+    if foreign:
+        note_import(connection, source, merger, foreign)
+    return Merged(added, known, tuple(diverged), tuple(left), tuple(refused))
+
+
+def note_import(connection: Any, source: str, who: str, what: list[str]) -> None:
+    """Keep that `who` brought in, from `source`, what others have signed."""
+    from batlab.failure import _rows
+
+    signed = {"author": who, "created": now().isoformat(), "person": hub_user()}
+    _rows.add_document(connection, IMPORT, str(uuid.uuid4()), 1, {"source": source, "what": what}, **signed)
+
+
+def _order(here: dict[str, Any], other: dict[str, Any]) -> int:
+    """Return 1 where a version of a worksheet follows the one that is here, 0 where that one contains it, else -1."""
+    from batlab.failure.worksheets import Worksheet
+
+    held, came = (Worksheet.from_dict(json.loads(row["body"])) for row in (here, other))
+    if came.follows(held):
+        return 1
+    return 0 if held.follows(came) else -1
 
 
 def _held(connection: Any, table: str, kind: str, known: str) -> list[dict[str, Any]]:
@@ -173,11 +218,14 @@ def _held(connection: Any, table: str, kind: str, known: str) -> list[dict[str, 
     return sorted(rows, key=lambda row: row["version"])
 
 
+OWN = ("version", "was_new", "person")
+
+
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Compare all but the number of the version; evidence is named by its content."""
+    """Compare all but the number of the version and what a hub adds; evidence is named by its content."""
     if one.get("kind") == "evidence":
         return True
-    return all(one.get(name) == other.get(name) for name in (*one, *other) if name not in ("version", "was_new"))
+    return all(one.get(name) == other.get(name) for name in (*one, *other) if name not in OWN)
 
 
 def _is_mine(first: dict[str, Any]) -> bool:

@@ -80,9 +80,18 @@ def versions(connection: Any, kind: str, known: str | None = None) -> list[dict[
     return [{**row._mapping, "body": json.loads(row.body)} for row in connection.execute(query)]
 
 
+def newest(connection: Any, kind: str, known: str) -> dict[str, Any] | None:
+    """Return the version of a document that was kept last, `body` read, without reading the others."""
+    query = documents.select().where(documents.c.kind == kind, documents.c.id == known)
+    row = connection.execute(query.order_by(documents.c.row.desc()).limit(1)).first()
+    return None if row is None else {**row._mapping, "body": json.loads(row.body)}
+
+
 def bodies(connection: Any, kind: str) -> list[dict[str, Any]]:
-    """Return the newest version of every document of a kind."""
-    return list({row["id"]: row["body"] for row in versions(connection, kind)}.values())
+    """Return the newest version of every document of a kind, the oldest document first."""
+    query = sa.select(documents.c.id).where(documents.c.kind == kind).group_by(documents.c.id)
+    ids = connection.execute(query.order_by(sa.func.min(documents.c.row))).scalars().all()
+    return [found["body"] for known in ids if (found := newest(connection, kind, known))]
 
 
 def plain(connection: Any, table: sa.Table, known: str | None = None, kind: str | None = None) -> list[dict[str, Any]]:

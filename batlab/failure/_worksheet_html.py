@@ -34,7 +34,8 @@ table.batlab { border-collapse: collapse; width: 100%; table-layout: fixed; }
 table.batlab th, table.batlab td { border: 1px solid #999; padding: 3px 5px; text-align: left; vertical-align: top;
   white-space: pre-wrap; overflow-wrap: anywhere; }
 table.batlab th { background: #eee; } table.batlab .n { width: 3.2em; text-align: right; }
-table.batlab td.judgement::after { content: " J"; font-size: 9px; } table.batlab s { color: #555; }
+table.batlab td.judgement::after { content: " J"; font-size: 9px; }
+table.batlab td.table::after { content: " T"; font-size: 9px; } table.batlab s { color: #555; }
 table.small td { font-size: 11px; }
 @media print { body { margin: 0; font-size: 9px; } thead { display: table-header-group; }
   table.small td { font-size: 8px; } tbody { break-inside: avoid; } h2 { break-after: avoid; }
@@ -53,7 +54,8 @@ def to_bytes(sheet: Worksheet) -> bytes:
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
         f"<title>{title}</title><style>{STYLE}</style></head><body>",
         f"<h1>{title}</h1><p>Failure modes, mechanisms and effects analysis (FMMEA), version {sheet.version}",
-        f", {'signed' if sheet.is_signed else 'not signed'}. J: judgement, no evidence. Struck out: as computed.</p>",
+        f", {'signed' if sheet.is_signed else 'not signed'}.",
+        " T: from the tables of knowledge and scales alone. J: judgement. Struck out: as computed.</p>",
         table(sheet),
         _grounds(sheet),
         _section("Signatures", [_signature(one.version, who) for one in sheet.signed for who in one.signatures]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -51,7 +51,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Signature:
-    """Who signed, when (ISO 8601, UTC), with what words; `sha256` is that of the version's content."""
+    """Who signed, when (ISO 8601, UTC), with what words; `sha256` is the `digest` of what was signed."""
 
     author: str
     created: str
@@ -61,11 +61,27 @@ class Signature:
 
 @dataclass(frozen=True)
 class Version:
-    """A version as it was signed: all its content as plain values, and the signatures."""
+    """A version as it was signed: all its content as plain values, and the signatures.
+
+    `n_changes` says how many of the worksheet's changes it has seen; None in worksheets of format 1, whose signatures
+    covered the content alone.
+    """
 
     version: int
     content: dict[str, Any]
     signatures: tuple[Signature, ...]
+    n_changes: int | None = None
+
+    def digest(self, changes: Sequence[Change], earlier: Sequence[Version]) -> str:
+        """Return the SHA-256 of all that a signature covers: content, history until then, signatures before it."""
+        if self.n_changes is None:
+            return digest(self.content)
+        told = {
+            "content": self.content,
+            "changes": [change.as_dict() for change in changes[: self.n_changes]],
+            "earlier": [[asdict(one) for one in version.signatures] for version in earlier],
+        }
+        return digest(told)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values."""
@@ -73,6 +89,7 @@ class Version:
             "version": self.version,
             "content": self.content,
             "signatures": [asdict(one) for one in self.signatures],
+            "n_changes": self.n_changes,
         }
 
     @classmethod
@@ -82,11 +99,14 @@ class Version:
         signatures = tuple(Signature(**one) for one in values["signatures"])
         if not signatures or not isinstance(values["content"], Mapping):
             raise ValueError(f"version {values['version']!r} must have content and at least one signature")
-        return cls(values["version"], dict(values["content"]), signatures)
+        n_changes = values.get("n_changes")
+        if n_changes is not None and (isinstance(n_changes, bool) or not isinstance(n_changes, int) or n_changes < 0):
+            raise ValueError(f"n_changes of version {values['version']!r} must be a whole number, got {n_changes!r}")
+        return cls(values["version"], dict(values["content"]), signatures, n_changes)
 
 
 def digest(content: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a version's content, written as JSON with sorted keys."""
+    """Return the SHA-256 of plain values, written as JSON with sorted keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

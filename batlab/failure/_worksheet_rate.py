@@ -94,18 +94,18 @@ def _row(one: Candidate, mechanism: Mechanism, table: Knowledge, evidence: Seque
         str(uuid.uuid4()), " and ".join(places) or "cell", mechanism.effects[0], mechanism.title, mechanism.category,
         cause="; ".join(mechanism.causes), local_effect="; ".join(table.observables[name].what for name in shown),
         system_effect="; ".join(mechanism.effects), note=told, evidence=tuple(item.id for item in own),
-        severity=severity(mechanism.effects, own, scales),
+        severity=severity(mechanism.effects, scales),
         occurrence=occurrence(one.probability, own, evidence, scales),
         detection=detection(one, mechanism, own, scales),
     ))  # fmt: skip
 
 
-def severity(effects: Iterable[str], own: Sequence[Evidence], scales: Scales) -> Rating:
-    """Return the level of the worst effect that the mechanism has."""
+def severity(effects: Iterable[str], scales: Scales) -> Rating:
+    """Return the level of the worst effect that the mechanism has: from the tables, whatever was measured."""
     known = {effect: scales.severity.get(effect, scales.unknown) for effect in effects}
     value = max(known.values())
     terms = [Reason(f"effect {effect}", found, _meaning(scales, "severity", found)) for effect, found in known.items()]
-    return Rating(value, value, (*terms, _result("severity", "the worst of them", value, scales)), _ids(own))
+    return Rating(value, value, (*terms, _result("severity", "the worst of them", value, scales)))
 
 
 def occurrence(probability: float, own: Sequence[Evidence], every: Sequence[Evidence], scales: Scales) -> Rating:
@@ -125,7 +125,10 @@ def occurrence(probability: float, own: Sequence[Evidence], every: Sequence[Evid
 
 
 def detection(one: Candidate, mechanism: Mechanism, own: Sequence[Evidence], scales: Scales) -> Rating:
-    """Return the level of the easiest technique that saw it, or would see it; more where that cannot tell it apart."""
+    """Return the level of the easiest technique that saw it, or would see it; more where that cannot tell it apart.
+
+    The level is the table's: what was measured says by which technique it was seen, not how hard that is.
+    """
     names = [item.technique for item in own] or [sign.observable.partition(".")[0] for sign in mechanism.shows]
     known = {name: scales.techniques.get(name, scales.unknown) for name in names}
     easiest = min(known.values())
@@ -135,7 +138,7 @@ def detection(one: Candidate, mechanism: Mechanism, own: Sequence[Evidence], sca
     if one.verdict == "not decidable":
         value = min(10, easiest + scales.apart)
         terms.append(Reason("cannot be told apart: added", scales.apart, ", ".join(one.rivals)))
-    return Rating(value, value, (*terms, _result("detection", "the easiest counts", value, scales)), _ids(own))
+    return Rating(value, value, (*terms, _result("detection", "the easiest counts", value, scales)))
 
 
 def _share(own: Sequence[Evidence], every: Sequence[Evidence]) -> tuple[float, str]:

@@ -17,7 +17,7 @@ WORDS = (
     *("action", "responsible", "note"),
 )
 TYPES = ("", "wear-out", "overstress")
-BASES = ("evidence", "judgement")
+BASES = ("evidence", "table", "judgement")  # what a rating rests on: data, tables of knowledge and scales, a person
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Rating:
     computed, terms
         What batlab computed, and the terms that it did so from; `computed` stays when a person sets another `value`.
     evidence
-        Ids of the evidence that the value rests on; without any it is a judgement.
+        Ids of the evidence that the value rests on; without any it comes from tables alone, or is a judgement.
     author, created, reason
         Who set the value by hand, when (ISO 8601, UTC) and why; empty where it is the computed one.
     """
@@ -58,8 +58,10 @@ class Rating:
 
     @property
     def basis(self) -> str:
-        """``"evidence"`` or ``"judgement"``."""
-        return BASES[0] if self.evidence else BASES[1]
+        """``"evidence"``; without any ``"table"`` where batlab took it from its tables alone; else ``"judgement"``."""
+        if self.evidence:
+            return BASES[0]
+        return BASES[1] if self.terms and not self.author else BASES[2]
 
     @property
     def is_changed(self) -> bool:
@@ -133,7 +135,7 @@ class Row:
     @property
     def basis(self) -> str:
         """``"evidence"`` if the row or one of its ratings points at some, else ``"judgement"``."""
-        return BASES[0] if self.evidence or any(getattr(self, name).evidence for name in RATINGS) else BASES[1]
+        return BASES[0] if self.evidence or any(getattr(self, name).evidence for name in RATINGS) else BASES[2]
 
     @property
     def all_evidence(self) -> tuple[str, ...]:

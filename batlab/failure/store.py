@@ -231,22 +231,27 @@ class Store(Board):
             raise StoreError(f"the folder {target.parent} is not there; make it first")
         return _lines().write(target, self._read(lambda connection: list(_lines().lines(connection))))
 
-    def merge(self, other: str | os.PathLike | Store) -> Merged:
+    def merge(self, other: str | os.PathLike | Store, *, author: str | None = None) -> Merged:
         """Take what another store or a file of `export` holds and this one does not: all of it or, on an error, none.
 
-        Authors, times and versions stay as they were. What both sides changed is kept from both, with a warning. On a
-        hub a later version of a mark that is here already is taken from its author only.
+        Authors, times and versions stay as they were; that you brought in what others have signed, and where from, is
+        kept beside it (``imports``). What both sides changed is kept from both, with a warning; but a version of a
+        worksheet that does not follow the one that is here is refused, with a warning. On a hub a later version of a
+        mark that is here already is taken from its author only.
 
         Raises
         ------
         ReadError
             The file is none of `export`, or holds what could not be read again; the message names the line.
         """
+        merger, source = self._signed(author), repr(other) if isinstance(other, Store) else os.fspath(other)
         if isinstance(other, Store):
             rows = _lines().rows_of(repr(other), other._read(lambda connection: list(_lines().lines(connection))))
         else:
             rows = _lines().read(Path(other).expanduser())
-        done: Merged = self._write("nothing was merged", lambda connection: _lines().merge(connection, rows))
+        done: Merged = self._write(
+            "nothing was merged", lambda connection: _lines().merge(connection, rows, source, merger)
+        )
         if done.diverged:
             warnings.warn(
                 f"{len(done.diverged)} were changed on both sides ({', '.join(done.diverged)[:200]}): the versions "
@@ -257,6 +262,12 @@ class Store(Board):
             warnings.warn(
                 f"later versions of {len(done.left)} marks or links of other people ({', '.join(done.left)[:200]}) "
                 "were not taken; their authors must merge them",
+                stacklevel=2,
+            )
+        if done.refused:
+            warnings.warn(
+                f"versions of {len(done.refused)} worksheets ({', '.join(done.refused)[:200]}) were not taken: they do "
+                "not follow the versions that are here; read those with worksheet(…) and repeat the changes",
                 stacklevel=2,
             )
         return done

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from batlab.errors import ReadError, choose, did_you_mean, refuse_unknown
 from batlab.failure._mark import LONGEST_TEXT, author_name, plain_text
-from batlab.failure._worksheet_log import Change, Signature, Version, digest
+from batlab.failure._worksheet_log import Change, Signature, Version
+from batlab.failure._worksheet_pick import pick, retired, states
 from batlab.failure._worksheet_priority import ActionPriority
 from batlab.failure._worksheet_row import RATINGS, WORDS, Rating, Row, checked, level, new_row
 from batlab.failure.evidence import Evidence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from batlab.failure._knowledge import Knowledge
 
 Named = Row | str
-FORMAT = 1
+FORMAT = 2  # 1: signatures covered no history
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -88,10 +89,12 @@ class Worksheet:
         """Signatures under this version."""
         return self.signed[-1].signatures if self.is_signed else ()
 
-    def ranked(self, by: str = "rpn") -> list[Row]:
+    def ranked(self, by: str = "rpn", **wanted: Any) -> list[Row]:
         """Return the rows, the worst first: by RPN, or by action ``"priority"`` and then RPN.
 
         Among equals the higher severity comes first, then the higher occurrence; what is not rated yet comes last.
+        `wanted` leaves what fits: ``mechanism`` (a part of it), ``author`` of any change, ``technique`` of its
+        evidence, ``status`` (see `states`), ``is_judgement=True`` (no evidence), ``least_rpn``.
         """
         choose("by", by, ("rpn", "priority"))
         words = self.priorities.words if self.priorities else ()
@@ -99,18 +102,28 @@ class Worksheet:
             raise ValueError("the worksheet has no action priorities; give it some with prioritize")
 
         def key(row: Row) -> tuple[int, ...]:
-            word = self.priority(row)
+            word = self._word(row)
             urgency = (words.index(word) if word in words else len(words)) if by == "priority" else 0
             return (urgency, -(row.rpn or 0), -(row.severity.value or 0), -(row.occurrence.value or 0))
 
-        return sorted(self.rows, key=key)
+        return sorted(pick(self, wanted), key=key)
+
+    def states(self) -> dict[str, str]:
+        """Return what has become of each row, by id: ``"open"`` (not rated in full), ``"rated"``, ``"signed"`` as it
+        is now, or ``"retired"`` (removed)."""
+        return states(self)
+
+    def retired(self) -> list[Row]:
+        """Return the rows that were removed, as they were then."""
+        return retired(self)
 
     def priority(self, row: Named) -> str | None:
         """Return the action priority of a row; None without a table, or where it is silent."""
-        here = self[row]
-        if self.priorities is None:
-            return None
-        return self.priorities.of(here.severity.value, here.occurrence.value, here.detection.value)
+        return self._word(self[row])
+
+    def _word(self, row: Row) -> str | None:
+        values = row.severity.value, row.occurrence.value, row.detection.value
+        return None if self.priorities is None else self.priorities.of(*values)
 
     def matrix(self) -> dict[tuple[int, int], list[Row]]:
         """Return the rows of each ``(severity, occurrence)``: the criticality matrix of IEC 60812."""
@@ -209,7 +222,10 @@ class Worksheet:
         return replace(base, priorities=table, changes=(*base.changes, change))
 
     def sign(self, *, author: str | None = None, statement: str = "") -> Worksheet:
-        """Sign this version; it is frozen as it is, and the next change starts another. Several may sign one version.
+        """Sign this version and its history; it is frozen as it is, and the next change starts another.
+
+        Several may sign one version. A signature covers all rows, ratings and evidence, every change until then and
+        the signatures under earlier versions.
 
         Raises
         ------
@@ -225,12 +241,12 @@ class Worksheet:
             raise ValueError(f"worksheet {self.title!r} cannot be signed: {what}")
         if any(one.author == who for one in self.signatures):
             raise ValueError(f"{who} has signed version {self.version} already")
-        content = self._content()
-        signature = Signature(who, _now(), plain_text("statement", statement), digest(content))
+        last, earlier = Version(self.version, self._content(), (), len(self.changes)), self.signed
         if self.is_signed:
-            last = replace(self.signed[-1], signatures=(*self.signatures, signature))
-            return replace(self, signed=(*self.signed[:-1], last))
-        return replace(self, signed=(*self.signed, Version(self.version, content, (signature,))))
+            last, earlier = self.signed[-1], self.signed[:-1]
+        seal = last.digest(self.changes, earlier)
+        signature = Signature(who, _now(), plain_text("statement", statement), seal)
+        return replace(self, signed=(*earlier, replace(last, signatures=(*last.signatures, signature))))
 
     def at(self, version: int) -> Worksheet:
         """Return the worksheet as it was when `version` was signed, with its signatures."""
@@ -252,6 +268,14 @@ class Worksheet:
             for now, then in zip(self.signed, earlier.signed, strict=False)
         )
         return self.id == earlier.id and len(self.signed) >= kept and self.changes[:n] == earlier.changes and same
+
+    def authors_since(self, earlier: Worksheet | None = None) -> list[str]:
+        """Return who has changed or signed something after `earlier`, or ever; each name once."""
+        n = 0 if earlier is None else len(earlier.changes)
+        known = set() if earlier is None else {(one.version, who) for one in earlier.signed for who in one.signatures}
+        names = [change.author for change in self.changes[n:]]
+        names += [who.author for one in self.signed for who in one.signatures if (one.version, who) not in known]
+        return list(dict.fromkeys(names))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the worksheet; the name's end says how: ``.xlsx``, ``.csv``, ``.json`` or ``.html``.
@@ -305,11 +329,17 @@ class Worksheet:
         return made
 
     def _verify(self) -> None:
-        for version in self.signed:
+        for number, version in enumerate(self.signed):
+            if (version.n_changes or 0) > len(self.changes):
+                raise ReadError(
+                    f"worksheet {self.title!r} lacks changes that version {version.version} was signed with"
+                )
+            seal = version.digest(self.changes, self.signed[:number])
             for signature in version.signatures:
-                if digest(version.content) != signature.sha256:
+                if seal != signature.sha256:
                     raise ReadError(
-                        f"version {version.version} of worksheet {self.title!r} is not what {signature.author} signed"
+                        f"version {version.version} of worksheet {self.title!r}, or its history, is not what "
+                        f"{signature.author} signed"
                     )
         if self.is_signed and self.signed[-1].content != self._content():
             raise ReadError(f"worksheet {self.title!r} was changed after version {self.version} was signed")
@@ -391,8 +421,9 @@ def worksheet(
     Parameters
     ----------
     assessment
-        From `failure.assess`. Each rating points at the evidence for its mechanism; where nothing was seen, or what
-        was seen has not raised its probability, it is marked as a judgement.
+        From `failure.assess`. Occurrence points at the evidence for its mechanism; severity and detection come from the
+        tables of knowledge and scales, and so does occurrence where nothing was seen, or what was seen has not raised
+        its probability: their basis is ``"table"``.
     title, author
         What it is about; who makes it (without it the name under which you are logged in).
     rows

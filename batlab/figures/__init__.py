@@ -8,9 +8,11 @@ from batlab.figures.absorption import absorption
 from batlab.figures.absorption_series import absorption_map, edge_trend
 from batlab.figures.comparison import comparison, correlation
 from batlab.figures.components import component_concentrations, component_spectra, rank_evidence
+from batlab.figures.criticality import criticality
 from batlab.figures.cycling import cycling
 from batlab.figures.detector_image import detector_image
 from batlab.figures.events import events
+from batlab.figures.evidence_thumbnail import evidence_thumbnail
 from batlab.figures.heat_map import heat_map
 from batlab.figures.life import derivative, fade, lag_profile
 from batlab.figures.marks import add_marks
@@ -19,6 +21,7 @@ from batlab.figures.pixels import map_image
 from batlab.figures.ring_residuals import ring_residuals
 from batlab.figures.style import phase_colour
 from batlab.figures.track import distinct, quantities, track
+from batlab.figures.worksheet_board import worksheet_board
 
 __all__ = [
     "absorption",
@@ -28,12 +31,14 @@ __all__ = [
     "component_concentrations",
     "component_spectra",
     "correlation",
+    "criticality",
     "cycling",
     "derivative",
     "detector_image",
     "distinct",
     "edge_trend",
     "events",
+    "evidence_thumbnail",
     "fade",
     "heat_map",
     "lag_profile",
@@ -44,4 +49,5 @@ __all__ = [
     "rank_evidence",
     "ring_residuals",
     "track",
+    "worksheet_board",
 ]

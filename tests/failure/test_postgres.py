@@ -1,5 +1,6 @@
 """The shared store on a hub: PostgreSQL keeps what a file keeps, and its own roles hold people apart."""
 
+import json
 import threading
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from batlab import schema
-from batlab.failure import Store, StoreError, _migrate, _tables
+from batlab.failure import Store, StoreError, _lines, _migrate, _tables, worksheet
 from batlab.failure.evidence import Evidence
 
 FIELDS = {"category": "electrochemical", "mechanism": "lithium plating", "confidence": 0.7}
@@ -184,3 +185,34 @@ def test_lines_travel_between_a_file_and_a_server(store, tmp_path):
         store.export(tmp_path / "out.jsonl")
         file.export(tmp_path / "in.jsonl")
     assert (tmp_path / "out.jsonl").read_text() == (tmp_path / "in.jsonl").read_text()
+
+
+def test_an_export_is_of_one_moment(store, database):
+    """What others keep between the first line and the last must not be half in it."""
+    first = store.add("abc", author="Ada", frames=(0, 0), **FIELDS)
+    with Store(database) as other, store._engine.connect() as connection:
+        lines = _lines.lines(connection)
+        told = [next(lines), next(lines)]  # the head and the mark
+        late = other.add("abc", author="Bob", frames=(0, 1), **FIELDS)
+        other.comment(late, "so it is", author="Bob")
+        other.experiment("cell 7", "abc", author="Bob")
+        told += lines
+    assert [json.loads(line).get("id") for line in told] == [None, first.id]
+    assert len(store.marks()) == 2
+    with store._engine.connect() as connection:  # the next one reads as usual
+        assert connection.get_isolation_level() == "READ COMMITTED"
+
+
+def test_nobody_keeps_anothers_signature_on_a_hub(store, monkeypatch):
+    rated = {"severity": 1, "occurrence": 1, "detection": 1}
+    made = worksheet(title="cell 7", author="ada", rows=[{"component": "cell", "mechanism": "gas", **rated}])
+    monkeypatch.setenv("JUPYTERHUB_USER", "ada")
+    store.keep_worksheet(made)
+    for forged in (made.sign(author="bob"), made.edit(made.rows[0], note="x", author="bob")):
+        with pytest.raises(ValueError, match="was not kept: it has changes or signatures by bob, and you work here as"):
+            store.keep_worksheet(forged)
+    assert store.worksheet(made.id) == made
+    store.keep_worksheet(made.sign(author="bob"), source="bob.xlsx")
+    (told,) = store.imports()
+    assert (told["author"], told["source"]) == ("ada", "bob.xlsx")
+    assert told["what"] == [f"worksheet:{made.id} version 2 by bob"]

@@ -205,6 +205,63 @@ def test_on_a_hub_a_file_cannot_change_anothers_mark(store, tmp_path, monkeypatc
     assert store.merge(tmp_path / "in.jsonl").added == 1
 
 
+def test_what_others_signed_comes_in_as_brought_in(store, tmp_path, monkeypatch):
+    with Store(tmp_path / "laptop.sqlite") as laptop:
+        his = laptop.add("abc", author="bob", frames=(0, 0), **FIELDS)
+        mine = laptop.add("abc", author="ada", frames=(0, 1), **FIELDS)
+        note = laptop.comment(his, "so it is", author="bob")
+        made = worksheet(title="cell 7", author="bob", rows=[{"component": "cell", "mechanism": "gas"}])
+        laptop.keep_worksheet(made, author="bob")
+        laptop.export(tmp_path / "in.jsonl")
+    text = (tmp_path / "in.jsonl").read_text().replace('"person": ""', '"person": "bob"')  # a lie that a file may hold
+    (tmp_path / "in.jsonl").write_text(text)
+    monkeypatch.setenv("JUPYTERHUB_USER", "ada")
+    assert store.merge(tmp_path / "in.jsonl").added == 4
+    assert store.marks() == [his, mine]  # authors stay
+    (told,) = store.imports()
+    assert (told["author"], told["source"]) == ("ada", str(tmp_path / "in.jsonl"))
+    assert told["what"] == [
+        f"mark:{his.id} version 1 by bob",
+        f"worksheet:{made.id} version 1 by bob",
+        f"link:{note.id} version 1 by bob",
+    ]
+    with store._engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT author, person FROM batlab_marks ORDER BY row").all()
+    assert [tuple(one) for one in found] == [("bob", ""), ("ada", "ada")]  # this hub has not seen bob
+    with pytest.raises(StoreError, match="is by bob, and ada cannot change it"):
+        store.edit(his.id, confidence=0)
+    assert store.merge(tmp_path / "in.jsonl").known == 4  # once is enough
+    assert len(store.imports()) == 1
+    monkeypatch.setenv("JUPYTERHUB_USER", "bob")
+    assert store.retire(his.id).is_retired  # whose name it bears may always withdraw it
+
+
+def test_a_worksheet_that_does_not_follow_is_not_merged(store, tmp_path):
+    made = worksheet(title="cell 7", author="ada", rows=[{"component": "cell", "mechanism": "gas"}])
+    row = made.rows[0]
+    first = made.rate(row, severity=3, occurrence=3, detection=3, reason="x", author="ada")
+    with Store(tmp_path / "other.sqlite") as other:
+        for kept in (store, other):
+            kept.keep_worksheet(made, author="ada")
+        signed = first.sign(author="ada")
+        store.keep_worksheet(signed, author="ada")
+        fork = first.rate(row, severity=9, reason="worse", author="bob").sign(author="bob")
+        other.keep_worksheet(fork, author="bob")
+        with pytest.warns(UserWarning, match=f"of 1 worksheets .{made.id}. were not taken: they do not follow"):
+            done = store.merge(other, author="bob")
+        assert (done.added, done.refused, done.diverged) == (0, (made.id,), ())
+        assert store.worksheet(made.id) == signed
+    with Store(tmp_path / "third.sqlite") as third:
+        third.keep_worksheet(first, author="ada")  # a state that the newest here contains
+        assert store.merge(third, author="ada").known == 1
+        later = signed.edit(row, note="more", author="bob").edit(row, action="vent", author="cy")
+        third.merge(store)
+        third.keep_worksheet(later, author="bob")
+        assert store.merge(third, author="ada").added == 1
+        assert store.worksheet(made.id) == later
+        assert store.imports()[-1]["what"] == [f"worksheet:{made.id} version 3 by bob"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

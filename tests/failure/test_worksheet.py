@@ -10,6 +10,8 @@ from batlab import failure
 from batlab.errors import ReadError
 from batlab.failure import Evidence, Store, StoreError, Worksheet, worksheet
 from batlab.failure._assess import Candidate
+from batlab.failure._worksheet_log import digest
+from batlab.failure._worksheet_row import RATINGS
 
 LOOK = Evidence(
     "xrd", "lithium_metal_line", "appears", 0.02, 0.002, "1", limit=0.004, confidence=0.99, cycles=(51, 100)
@@ -54,6 +56,33 @@ def test_the_worst_comes_first_and_severity_breaks_ties():
     assert {cell: len(rows) for cell, rows in made.matrix().items()}[(10, 7)] == 1
 
 
+def test_rows_are_picked_by_what_they_say_and_what_became_of_them(assessment):
+    made = worksheet(assessment, author="ada", rows=[by_hand(severity=2, occurrence=2, detection=2), by_hand()])
+    plating, crack, hand, bare = made.rows
+    assert made.ranked(technique="xrd") == made.ranked(mechanism="PLATING") == made.ranked(least_rpn=500) == [plating]
+    assert made.ranked(technique="saxs") == made.ranked(author="bob") == made.ranked(status="signed") == []
+    assert made.ranked(is_judgement=True) == [crack, hand, bare]
+    assert made.ranked(status="open") == [bare]
+    assert made.states() == {plating.id: "rated", crack.id: "rated", hand.id: "rated", bare.id: "open"}
+    signed = made.remove(bare, reason="a duplicate", author="bob").sign(author="ada")
+    assert set(signed.states().values()) == {"signed", "retired"}
+    assert (
+        signed.retired() == signed.ranked(status="retired") == signed.ranked(status="retired", author="bob") == [bare]
+    )
+    later = signed.edit(hand, note="more", author="cy")
+    assert later.ranked(status="rated", author="cy") == [later[hand]]
+    assert len(later.ranked(status="signed")) == 2
+    assert worksheet(author="ada").ranked(mechanism="x") == []
+    for wanted, message in (
+        ({"status": "opn"}, "did you mean 'open'"),
+        ({"least_rpn": -1}, "least_rpn must be a number from 0 to 1000, got -1"),
+        ({"least_rpn": "9"}, "least_rpn must be a number"),
+        ({"technik": "xrd"}, "did you mean 'technique'"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            made.ranked(**wanted)
+
+
 def test_ratings_are_computed_from_stated_terms(assessment):
     made = worksheet(assessment, title="cell 7", author="ada")
     plating, crack = made.rows
@@ -77,10 +106,13 @@ def test_every_row_has_evidence_or_is_flagged(assessment):
     made = worksheet(assessment, author="ada", rows=[by_hand(severity=1)])
     plating, crack, hand = made.rows
     assert plating.basis == "evidence"
-    for name in ("severity", "occurrence", "detection"):
-        assert getattr(plating, name).evidence == (LOOK.id, OTHER.id)
-        assert getattr(plating, name).basis == "evidence"
-        assert getattr(crack, name).basis == "judgement"
+    assert plating.occurrence.evidence == plating.evidence == (LOOK.id, OTHER.id)
+    # Only occurrence is made of measured numbers; severity and detection are levels of a table, whatever was measured.
+    assert [getattr(plating, name).basis for name in RATINGS] == ["table", "evidence", "table"]
+    assert [getattr(crack, name).basis for name in RATINGS] == ["table"] * 3  # nothing was seen
+    assert hand.severity.basis == "judgement"
+    changed = made.rate(plating, severity=plating.severity.value, reason="so it is", author="bob").rows[0]
+    assert changed.severity.basis == "judgement"  # a person has taken the table's number for his own
     assert (crack.basis, hand.basis) == ("judgement", "judgement")
     assert made.evidence_of(plating) == [LOOK, OTHER]
     assert made.evidence_of(crack) == []
@@ -135,11 +167,45 @@ def test_what_was_signed_cannot_be_altered_unnoticed(sheet):
     signed = sheet.sign(author="bob").edit(sheet.rows[0], note="more", author="ada")
     told = json.loads(json.dumps(signed.as_dict()))
     told["signed"][0]["content"]["rows"][0]["severity"]["value"] = 1
-    with pytest.raises(ReadError, match="version 1 of worksheet 'cell 7' is not what bob signed"):
+    with pytest.raises(ReadError, match="version 1 of worksheet 'cell 7', or its history, is not what bob signed"):
         Worksheet.from_dict(told)
     told = sheet.sign(author="bob").as_dict()
     told["rows"][0]["severity"]["value"] = 1
     with pytest.raises(ReadError, match="was changed after version 1 was signed"):
+        Worksheet.from_dict(told)
+
+
+def test_a_signature_covers_the_history(sheet):
+    signed = sheet.edit(sheet.rows[0], cause="cold", author="ada", reason="seen").sign(author="bob")
+    later = signed.edit(sheet.rows[0], note="more", author="ada").sign(author="bob")
+    for change in (
+        lambda told: told["changes"][0].update(author="cy"),
+        lambda told: told["changes"][1].update(reason="guessed"),
+        lambda told: told["changes"].pop(0),
+        lambda told: told["changes"].insert(0, told["changes"][0]),
+        lambda told: told["changes"].clear(),
+        lambda told: told["signed"][0].update(n_changes=1),
+        lambda told: told["signed"].pop(0),  # the second signature has seen the first
+    ):
+        told = json.loads(json.dumps(later.as_dict()))
+        change(told)
+        with pytest.raises(ReadError, match=r"is not what bob signed|lacks changes"):
+            Worksheet.from_dict(told)
+    more = later.edit(sheet.rows[0], note="yet more", author="ada")  # what comes after is not signed
+    assert Worksheet.from_dict(json.loads(json.dumps(more.as_dict()))) == more
+    assert more.at(1) == signed
+
+
+def test_a_worksheet_signed_in_the_first_format_is_still_read(sheet):
+    told = json.loads(json.dumps(sheet.sign(author="bob").as_dict())) | {"format": 1}
+    del told["signed"][0]["n_changes"]
+    told["signed"][0]["signatures"][0]["sha256"] = digest(told["signed"][0]["content"])  # as format 1 had it
+    old = Worksheet.from_dict(told)
+    assert old.is_signed
+    assert Worksheet.from_dict(old.as_dict()) == old
+    assert old.sign(author="cy").signatures[1].sha256 == digest(told["signed"][0]["content"])  # what it covers stays
+    told["signed"][0]["content"]["title"] = "cell 8"
+    with pytest.raises(ReadError, match="is not what bob signed"):
         Worksheet.from_dict(told)
 
 

@@ -249,9 +249,9 @@ def test_a_spreadsheet_made_to_fill_the_memory_is_refused(tmp_path, monkeypatch)
 
 def test_a_newer_format_and_another_end_are_refused(tmp_path):
     made = odd_sheet(["one"])
-    told = made.as_dict() | {"format": 2}
+    told = made.as_dict() | {"format": 3}
     (tmp_path / "cell.json").write_text(json.dumps(told))
-    with pytest.raises(ReadError, match="format 2, this batlab knows formats up to 1"):
+    with pytest.raises(ReadError, match="format 3, this batlab knows formats up to 2"):
         read_worksheet(tmp_path / "cell.json")
     with pytest.raises(ValueError, match=r"did you mean '\.xlsx'"):
         made.save(tmp_path / "cell.xls")
