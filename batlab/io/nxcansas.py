@@ -89,9 +89,9 @@ def _slit(contents: Contents, group: str) -> float | None:
     length = _child(contents, group, "dQl")
     if length is None:
         return None
-    value = np.asarray(contents.value(length.name), float)
+    values = np.asarray(contents.value(length.name), float)
     scale = factor(length.attrs.get("units", "1/angstrom"), "1/angstrom", length.name)
-    value = float(np.nanmedian(value)) * scale
+    value = float(np.nanmedian(values)) * scale
     return value if np.isfinite(value) and value > 0 else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ def _columns(q: np.ndarray, rg: np.ndarray, power: np.ndarray, background: bool,
 
     made = []
     for i in range(rg.size):
-        made += [smeared(lambda u, i=i: knee(u, i), q, slit), smeared(lambda u, i=i: law(u, i), q, slit)]
+        made += [smeared(partial(one, i=i), q, slit) for one in (knee, law)]
     return np.column_stack([*made, np.ones_like(q)] if background else made)
 
 

@@ -163,9 +163,9 @@ def fit(
     variables: dict[str, Any] = {}
     for i, name in enumerate(names):
         unit = _unit(loaded, name, patterns)
-        shown = [np.array([row[key][i] for row in rows]) for key in ("x", "sigma")]
+        values, sigma = (np.array([row[key][i] for row in rows]) for key in ("x", "sigma"))
         # A radius in angstrom must not have the name that the data model gives to millimetres on a detector.
-        variables.update(with_sigma(f"fit_{name}", *shown, unit, f"{name} of the model"))
+        variables.update(with_sigma(f"fit_{name}", values, sigma, unit, f"{name} of the model"))
     variables["chi2_reduced"] = frame_quantity([row["chi2"] for row in rows], "1", "reduced chi squared")
     flags = "ok at_bound not_converged no_data"
     variables["status"] = frame_quantity(status, "1", "state of the fit", flag_meanings=flags)

@@ -164,7 +164,7 @@ def absolute(
     for name in ("intensity", "intensity_sigma"):
         if name in patterns:
             told = patterns[name].attrs.get("long_name", name)
-            done[name] = quantity(patterns[name].dims, patterns[name].values * factor, ABSOLUTE, told)
+            done[name] = quantity(tuple(map(str, patterns[name].dims)), patterns[name].values * factor, ABSOLUTE, told)
     done.attrs.update(scale=factor, scale_sigma=factor_sigma)
     return record(done, "saxs.absolute", standard=standard, reference=reference, kind=kind, window=window)
 

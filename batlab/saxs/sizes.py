@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -143,13 +144,16 @@ def design(
         def form(u: np.ndarray, diameter: float) -> np.ndarray:
             return sphere(u, diameter / 2)
 
+    def mean(u: np.ndarray, near: np.ndarray) -> np.ndarray:
+        return sum((w * form(u, d) for w, d in zip(share, near, strict=True)), start=np.zeros_like(u))
+
     step = np.log(sizes[1] / sizes[0])
     offsets = np.arange(1 - SUBSTEPS, SUBSTEPS) / SUBSTEPS
     share = (1 - np.abs(offsets)) / SUBSTEPS
     columns = np.zeros((q.size, sizes.size))
     for j, size in enumerate(sizes):
         near = size * np.exp(step * offsets)
-        columns[:, j] = smeared(lambda u, near=near: sum(w * form(u, d) for w, d in zip(share, near)), q, slit_length)
+        columns[:, j] = smeared(partial(mean, near=near), q, slit_length)
     return columns
 
 

@@ -96,7 +96,8 @@ def _trials(q: np.ndarray, y: np.ndarray, dmax: float | tuple[float, float] | No
         raise ValueError(f"dmax must be a length above 0 in angstrom or (low, high), got {dmax!r}")
     if bounds.size == 1:
         return bounds
-    return np.geomspace(*bounds, max(3, 1 + int(np.ceil(np.log(bounds[1] / bounds[0]) / np.log(GROW)))))
+    low, high = bounds
+    return np.geomspace(low, high, max(3, 1 + int(np.ceil(np.log(bounds[1] / bounds[0]) / np.log(GROW)))))
 
 
 def _one(
