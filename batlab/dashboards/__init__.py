@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from batlab.dashboards.calibration import Calibrator
     from batlab.dashboards.component_explorer import ComponentExplorer
     from batlab.dashboards.cycle_explorer import CycleExplorer
+    from batlab.dashboards.failure_annotator import FailureAnnotator
     from batlab.dashboards.show import show
     from batlab.dashboards.technique_comparison import TechniqueComparison
     from batlab.dashboards.xanes_workbench import XANESWorkbench
@@ -19,10 +20,19 @@ _HOMES = {
     "Calibrator": "calibration",
     "ComponentExplorer": "component_explorer",
     "CycleExplorer": "cycle_explorer",
+    "FailureAnnotator": "failure_annotator",
     "show": "show",
     "TechniqueComparison": "technique_comparison",
     "XANESWorkbench": "xanes_workbench",
 }
 
-__all__ = ["Calibrator", "ComponentExplorer", "CycleExplorer", "TechniqueComparison", "XANESWorkbench", "show"]
+__all__ = [
+    "Calibrator",
+    "ComponentExplorer",
+    "CycleExplorer",
+    "FailureAnnotator",
+    "TechniqueComparison",
+    "XANESWorkbench",
+    "show",
+]
 __getattr__, __dir__ = names(__name__, _HOMES)

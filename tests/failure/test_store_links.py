@@ -324,7 +324,11 @@ def test_a_suggestion_is_accepted_with_its_evidence_or_not_at_all(store):
     assert (link.source, link.relation, link.author) == (f"evidence:{LOOK.id}", "supports", "Ada")
     assert store.evidence() == [LOOK]
     other = Evidence("xrd", "line_breadth", "up", 0.4, 0.01, "1")
-    for error, change in ((ValueError, {"confidence": 2}), (TypeError, {"textt": ""}), (ValueError, {"frames": (3, 0)})):
+    for error, change in (
+        (ValueError, {"confidence": 2}),
+        (TypeError, {"textt": ""}),
+        (ValueError, {"frames": (3, 0)}),
+    ):
         with pytest.raises(error):
             store.accept(other, "abc", **{**given, **change})
     with pytest.raises(ValueError, match="says something else"):
