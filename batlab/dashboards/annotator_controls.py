@@ -85,10 +85,8 @@ def help_words() -> str:
         f'<span style="border:2px {KINDS[kind][1]} {KINDS[kind][0]};padding:0 7px;margin-right:4px"></span>{words}'
         for kind, words in told.items()
     )
-    keys = (("← →", "cursor"), ("N P", "next, previous suggestion"), ("A", "accept"), ("R", "refuse, then the reason"),
-            ("B", "basket"), ("M", "mark"), ("Esc", "new mark"))  # fmt: skip
+    keys = (("← →", "cursor"), ("N P", "next, previous suggestion"), ("A", "accept"), ("R", "refuse"), ("B", "basket"),
+            ("M", "mark"), ("Esc", "new mark"))  # fmt: skip
     pressed = " &nbsp; ".join(f"<b>{key}</b> {words}" for key, words in keys)
-    return (
-        f'<div style="font-size:12px;line-height:1.6;color:#333">{boxes} &nbsp;|&nbsp; click a panel, then keys: '
-        f"{pressed}</div>"
-    )
+    style = "font-size:12px;line-height:1.7;color:#333;white-space:nowrap"
+    return f'<div style="{style}">{boxes} &nbsp;|&nbsp; after a click into a panel: {pressed}</div>'

@@ -40,7 +40,7 @@ class MarkForm(Following):
             style={"description_width": "30px"}, tooltip="How sure you are: 0 not at all, 1 certain",
         )  # fmt: skip
         self.author = w.Text(description="by", layout=place("138px"), style={"description_width": "18px"},
-                             tooltip="Who says so")  # fmt: skip
+                             tooltip="Who says so", continuous_update=False)  # fmt: skip
         self.save = w.Button(description="mark", button_style="primary", layout=place("112px"))
         self.basket = w.Button(description="into the basket", layout=place("118px"),
                                tooltip="Weigh this evidence with others (B)")  # fmt: skip

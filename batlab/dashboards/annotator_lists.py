@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from batlab.dashboards.annotator_form import INNER, WIDTH
+from batlab.dashboards.annotator_form import WIDTH
 from batlab.dashboards.annotator_suggestions import Suggestions, Verdict, explains, size_words, where_words
 from batlab.dashboards.controls import Following, place
 from batlab.failure import Assessment, Evidence, Mark, knowledge
@@ -17,6 +17,7 @@ SIGNS = {"new": "?", "accepted": "✓", "refused": "×"}
 WAYS = {"up": "↑", "down": "↓", "appears": "appears", "none": "not seen"}
 SMALL = "font-size:12px;line-height:1.35"
 SHOWN = 6  # mechanisms of an assessment
+INNER = WIDTH - 36  # a tab has room around it
 
 
 class Lists(Following):
@@ -24,12 +25,12 @@ class Lists(Following):
 
     def __init__(self, choose: Callable[[str], None], act: Callable[[str], None]) -> None:
         super().__init__()
-        self.search = w.Button(description="find suggestions", icon="search", layout=place("150px"),
+        self.search = w.Button(description="find suggestions", layout=place("138px"),
                                tooltip="Let batlab look at the data; you judge what it finds")  # fmt: skip
-        self.stop = w.Button(description="stop", layout=place("60px"), button_style="danger")
-        self.progress = w.HTML(layout=place(f"{INNER - 220}px", height="28px", overflow="hidden"))
-        self.found, self.marks, self.basket = (_list(rows) for rows in (7, 12, 5))
-        self.detail = w.HTML(layout=place(f"{INNER}px", height="122px", overflow="auto"))
+        self.stop = w.Button(description="stop", layout=place("56px"), button_style="danger")
+        self.progress = w.HTML(layout=place(f"{INNER - 206}px", height="32px", overflow="hidden"))
+        self.found, self.marks, self.basket = (_list(rows) for rows in (6, 12, 5))
+        self.detail = w.HTML(layout=place(f"{INNER}px", height="150px", overflow="auto"))
         self.out = w.Button(description="take out", layout=place("80px"), tooltip="Take it out of the basket")
         self.all = w.Button(description="put all in", layout=place("88px"),
                             tooltip="All that was looked for: what was not seen counts too")  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bokeh.models import BoxSelectTool, ColumnDataSource, CustomJS
 
 from batlab.dashboards.annotator_state import AnnotatorState
@@ -21,6 +23,11 @@ class AnnotatorScreen(Panels):
         super().__init__(data, state)
         self.pressed = ColumnDataSource(data={"key": [""], "text": [""], "count": [0]}, name="pressed")
         self.root.tags = [self.request, self.pressed]
+
+    def _add_tools(self, plot: Any) -> None:
+        super()._add_tools(plot)
+        # By itself each plot would let dragging pan, whatever the common tool bar shows.
+        plot.toolbar.active_drag = next(tool for tool in plot.tools if isinstance(tool, BoxSelectTool))
 
     def _add_annotations(self, panel: Panel) -> None:
         add_notes(panel.plot, panel.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,7 @@ class Suggestions:
     name: str
     items: list[Evidence] = field(default_factory=list)
     _links: list[Link] = field(default_factory=list)
-    _marks: dict[str, Mark] = field(default_factory=dict)
+    _sayings: dict[str, list[Verdict]] = field(default_factory=dict)
     kept: dict[str, Evidence] = field(default_factory=dict)
 
     @property
@@ -63,7 +63,7 @@ class Suggestions:
         if store is None:
             return
         self._links = store.links()
-        self._marks = {mark.id: mark for mark in store.marks()}
+        self._sayings = said_of(self._links, {f"mark:{mark.id}": mark for mark in store.marks()})
         mine = [
             link.source.partition(":")[2]
             for link in self._links
@@ -85,15 +85,7 @@ class Suggestions:
 
     def sayings(self, item: Evidence) -> list[Verdict]:
         """Return what was said of a suggestion, oldest first."""
-        told = []
-        for link in self._links:
-            if link.relation == REFUSES and link.target == f"evidence:{item.id}":
-                told.append(Verdict("refused", link.author, link.when, link.text))
-            if link.relation == SUPPORTS and link.source == f"evidence:{item.id}":
-                known = link.target.partition(":")[2]
-                if known in self._marks:
-                    told.append(Verdict("accepted", link.author, link.when, mark=known))
-        return told
+        return self._sayings.get(f"evidence:{item.id}", [])
 
     def verdict(self, item: Evidence, author: str) -> Verdict:
         """Return what `author` has said of a suggestion last, else what anybody has."""
@@ -137,6 +129,18 @@ class Suggestions:
     def weigh(self, materials: Any = None) -> Assessment | None:
         """Return how mechanisms rank by all evidence that is here; None where there is none."""
         return assess(self.items, materials=materials) if self.items else None
+
+
+def said_of(links: Iterable[Link], marks: Mapping[str, Mark]) -> dict[str, list[Verdict]]:
+    """Return by evidence what was said of it: refusals, and the marks that rest on it and were not withdrawn."""
+    told: dict[str, list[Verdict]] = {}
+    for link in links:
+        if link.relation == REFUSES:
+            told.setdefault(link.target, []).append(Verdict("refused", link.author, link.when, link.text))
+        elif link.relation == SUPPORTS and link.target in marks:
+            mark = link.target.partition(":")[2]
+            told.setdefault(link.source, []).append(Verdict("accepted", link.author, link.when, mark=mark))
+    return told
 
 
 def explains(item: Evidence, ranking: Iterable[str] = ()) -> list[str]:

@@ -50,7 +50,6 @@ class AnnotatorView(SharedAxis):
     @author.setter
     def author(self, name: str) -> None:
         self.form.author.value = name
-        self._read()
 
     @property
     def basket(self) -> list[Evidence]:

@@ -117,6 +117,7 @@ class FailureAnnotator(Searching):
         self.views = [self.view]
         self.widget = self._compose()
         self._fill(data, suggestions, experiment)
+        self.form.author.observe(lambda _change: self._read(), "value")
 
     def _compose(self) -> w.VBox:
         figure = w.Box([self.view], layout=w.Layout(width=f"{WIDTH - SIDE}px", overflow="visible"))
