@@ -423,6 +423,20 @@ def test_what_is_wrong_is_refused(dashboard, tree):
     assert dashboard.show.__annotations__["return"] == "None"
 
 
+def test_annotations_need_the_plot_of_their_tree(tree):
+    two = xr.DataTree.from_dict({name: tree[name].to_dataset() for name in ("xas", "echem")})
+    plot = bl.figures.comparison(two)
+    for given, words, message in (
+        ((tree, {}), {}, "the plot has no panel of 'xrd'"),
+        ((two, {"xsa": []}), {}, "did you mean 'xas'"),
+        ((two, {}, [SHIFT]), {"judged": {SHIFT.id: "acepted"}}, "did you mean 'accepted'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            bl.figures.add_annotations(plot, *given, **words)
+    bl.figures.add_annotations(plot, two, {}, LOOKS)
+    assert plot.select_one({"name": "xas_notes"}).data_source.data["label"] == ["?2"]  # counted as in the list
+
+
 def test_the_experiment_is_unchanged(dashboard, tree):
     before = tree.copy(deep=True)
     dashboard.choose(SEEN)
