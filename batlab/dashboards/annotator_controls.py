@@ -85,8 +85,8 @@ def help_words() -> str:
         f'<span style="border:2px {KINDS[kind][1]} {KINDS[kind][0]};padding:0 7px;margin-right:4px"></span>{words}'
         for kind, words in told.items()
     )
-    keys = (("← →", "cursor"), ("N P", "next, previous suggestion"), ("A", "accept"), ("R", "refuse"), ("B", "basket"),
+    keys = (("← →", "cursor"), ("N P", "next, previous"), ("A", "accept"), ("R", "refuse"), ("B", "basket"),
             ("M", "mark"), ("Esc", "new mark"))  # fmt: skip
     pressed = " &nbsp; ".join(f"<b>{key}</b> {words}" for key, words in keys)
     style = "font-size:12px;line-height:1.7;color:#333;white-space:nowrap"
-    return f'<div style="{style}">{boxes} &nbsp;|&nbsp; after a click into a panel: {pressed}</div>'
+    return f'<div style="{style}">{boxes} &nbsp;|&nbsp; keys (click a panel first): {pressed}</div>'

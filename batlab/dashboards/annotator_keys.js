@@ -2,11 +2,10 @@
 // suggestion or mark that the form is about; Enter in the field of reasons refuses.
 const view = Bokeh.index.roots.find((candidate) => candidate.model === root);
 const letters = new Set(["n", "p", "a", "b", "m", "Escape"]);
-let count = 0;
 
-function send(key, text) {
-  count += 1;
-  pressed.data = {key: [key], text: [text], count: [count]};
+// A press has a time by which Python knows it when the widget, busy meanwhile, tells it twice.
+function send(event, key, text) {
+  pressed.data = {key: [key], text: [text], time: [event.timeStamp]};
 }
 
 function press(box, event) {
@@ -17,7 +16,7 @@ function press(box, event) {
   if (from === reason && (event.key === "Enter" || event.key === "Escape")) {
     done();
     // The text goes along: what the field itself sends may come later.
-    if (event.key === "Enter") send("refuse", reason.value);
+    if (event.key === "Enter") send(event, "refuse", reason.value);
     box.focus({preventScroll: true});
     return;
   }
@@ -28,7 +27,7 @@ function press(box, event) {
     reason.focus();
   } else if (letters.has(event.key)) {
     done();
-    send(event.key, "");
+    send(event, event.key, "");
   }
 }
 

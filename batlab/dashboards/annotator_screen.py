@@ -21,7 +21,7 @@ class AnnotatorScreen(Panels):
 
     def __init__(self, data: ComparisonData, state: AnnotatorState) -> None:
         super().__init__(data, state)
-        self.pressed = ColumnDataSource(data={"key": [""], "text": [""], "count": [0]}, name="pressed")
+        self.pressed = ColumnDataSource(data={"key": [""], "text": [""], "time": [0.0]}, name="pressed")
         self.root.tags = [self.request, self.pressed]
 
     def _add_tools(self, plot: Any) -> None:

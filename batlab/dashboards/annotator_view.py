@@ -121,9 +121,9 @@ class AnnotatorView(SharedAxis):
     def _listed(self) -> list[tuple[str, Mark]]:
         return [(name, mark) for name, marks in self.marks.items() for mark in marks]
 
-    def _about(self) -> Evidence | Mark | None:
-        """Return what the form is about; None for a new mark, or where it is gone."""
-        kind, _, known = self.state.about.partition(":")
+    def _about(self, about: str | None = None) -> Evidence | Mark | None:
+        """Return what the form is (or would be) about; None for a new mark, or where it is gone."""
+        kind, _, known = (self.state.about if about is None else about).partition(":")
         things: Iterable[Any] = self.found.items if kind == "evidence" else [mark for _, mark in self._listed()]
         return next((one for one in things if one.id == known), None) if known else None
 
@@ -175,10 +175,8 @@ class AnnotatorView(SharedAxis):
         """
         named = f"{'mark' if isinstance(thing, Mark) else 'evidence'}:{getattr(thing, 'id', '')}"
         about = thing if isinstance(thing, str) else "" if thing is None else named
-        before, self.state.about = self.state.about, about
-        found = self._about()
+        found = self._about(about)
         if about and found is None:
-            self.state.about = before
             raise ValueError(f"{about!r} is not on this dashboard; it has {len(self.found.items)} pieces of evidence "
                              f"and {len(self._listed())} marks")  # fmt: skip
         region = None
@@ -195,11 +193,11 @@ class AnnotatorView(SharedAxis):
         else:
             self.form.fill("")
         self.form.say("")
-        self._go(region)
+        self._go(about, region)
 
-    def _go(self, region: Any) -> None:
+    def _go(self, about: str, region: Any) -> None:
         """Select a region, and see to it that it is on the screen."""
-        changes: dict[str, Any] = {"region": region}
+        changes: dict[str, Any] = {"about": about, "region": region}
         if region is not None:
             box = self.screen.box_of(region[0], self.state, region[1:])
             changes["frame"] = self.data.lead_frame(region[0], region[1])

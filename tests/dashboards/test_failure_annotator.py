@@ -322,8 +322,11 @@ def test_keys_go_from_suggestion_to_suggestion(dashboard):
     names = [f"evidence:{item.id}" for item in (SEEN, SHIFT, NOWHERE)]
     assert told == [names[0], names[1], names[2], names[0], names[2], ""]
     assert dashboard.state.region is None
-    dashboard.screen.pressed.data = {"key": ["n"], "text": [""], "count": [1]}
-    assert dashboard.state.about == names[0]
+    for count, about in ((1.5, names[0]), (1.5, names[0]), (2.5, names[1])):  # a busy widget may tell a press twice
+        dashboard.screen.pressed.data = {"key": ["n"], "text": [str(len(told))], "time": [count]}
+        told.append(dashboard.state.about)
+        assert dashboard.state.about == about
+    dashboard.choose(SEEN)
     dashboard.screen.request.data = {"frame": [7]}
     assert (dashboard.state.frame, dashboard.controls.slider.value) == (7, 7)
     with pytest.raises(ValueError, match="is not on this dashboard"):
