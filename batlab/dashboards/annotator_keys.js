@@ -16,7 +16,11 @@ function press(box, event) {
   if (from === reason && (event.key === "Enter" || event.key === "Escape")) {
     done();
     // The text goes along: what the field itself sends may come later.
-    if (event.key === "Enter") send(event, "refuse", reason.value);
+    if (event.key === "Enter") {
+      send(event, "refuse", reason.value);
+      reason.value = "";
+      reason.dispatchEvent(new Event("input", {bubbles: true}));
+    }
     box.focus({preventScroll: true});
     return;
   }
