@@ -234,7 +234,8 @@ def test_voila_mark_accept_refuse_and_kill(voila, page, tmp_path):
     said = page.get_by_text(re.compile(r"kernel \d+")).first.inner_text()
     os.kill(int(re.search(r"kernel (\d+)", said).group(1)), signal.SIGKILL)
     _assert_kept(store)
-    page.goto(url, wait_until="domcontentloaded", timeout=90_000)
-    page.wait_for_function(pages.PAINTED, timeout=90_000)
-    pages.bring_into_view(page)
-    _assert_shown_again(page)
+    again = page.context.new_page()  # leaving the first one, Voila would ask for the end of a kernel that is dead
+    again.goto(url, wait_until="domcontentloaded", timeout=90_000)
+    again.wait_for_function(pages.PAINTED, timeout=90_000)
+    pages.bring_into_view(again)
+    _assert_shown_again(again)
