@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from batlab.dashboards.calibration import Calibrator
     from batlab.dashboards.component_explorer import ComponentExplorer
     from batlab.dashboards.cycle_explorer import CycleExplorer
+    from batlab.dashboards.failure_annotator import FailureAnnotator
     from batlab.dashboards.failure_board import FailureBoard
     from batlab.dashboards.show import show
     from batlab.dashboards.technique_comparison import TechniqueComparison
@@ -20,6 +21,7 @@ _HOMES = {
     "Calibrator": "calibration",
     "ComponentExplorer": "component_explorer",
     "CycleExplorer": "cycle_explorer",
+    "FailureAnnotator": "failure_annotator",
     "FailureBoard": "failure_board",
     "show": "show",
     "TechniqueComparison": "technique_comparison",
@@ -30,6 +32,7 @@ __all__ = [
     "Calibrator",
     "ComponentExplorer",
     "CycleExplorer",
+    "FailureAnnotator",
     "FailureBoard",
     "TechniqueComparison",
     "XANESWorkbench",

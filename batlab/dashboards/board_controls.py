@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ipywidgets as w
@@ -43,7 +44,7 @@ class BoardControls(Following):
         self.more = w.Button(description="more rows", layout=place("140px", display="none"))
         self.told = w.HTML(layout=place(f"{WIDTH - 150}px", min_height="24px", max_height="72px", overflow="auto"))
         for widget, name in ((self.sheet, "sheet"), (self.by, "by"), *((getattr(self, one), one) for one in WANTED)):
-            self._on(widget, lambda value, name=name: self._set(name, value))
+            self._on(widget, partial(self._set, name))
         self.back.on_click(lambda _button: step(-1))
         self.forward.on_click(lambda _button: step(1))
         self.reload.on_click(lambda _button: refresh())

@@ -13,7 +13,7 @@ import ipywidgets as w
 from traitlets import TraitError
 
 from batlab.dashboards.comparison_data import ComparisonData
-from batlab.dashboards.comparison_screen import SLOTS
+from batlab.dashboards.comparison_panels import SLOTS
 from batlab.dashboards.comparison_state import ComparisonState
 from batlab.dashboards.controls import place
 from batlab.dashboards.marking import Marking, listing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import xarray as xr
@@ -19,7 +19,6 @@ from batlab.figures.pixels import point_edges
 from batlab.figures.style import axis_label
 from batlab.figures.technique import Along, Choice, choices, map_limits
 
-WHO = "dashboards.TechniqueComparison"
 TURN = 0.05  # of the axis' span: a smaller turn back is noise
 BETWEEN = " · "
 
@@ -32,6 +31,9 @@ class ComparisonData:
     again (`was_on`), and the `offsets` that it had are the first lags. `models` are estimates, by technique.
     """
 
+    WHO: ClassVar[str] = "dashboards.TechniqueComparison"
+    STATE: ClassVar[type[ComparisonState]] = ComparisonState
+
     tree: xr.DataTree
     experiment: Experiment
     choices: dict[str, dict[str, Choice]]
@@ -43,7 +45,7 @@ class ComparisonData:
     _kept: dict[Any, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, tree: xr.DataTree, lithium: Lithium | None = None) -> ComparisonData:
+    def of(cls, tree: xr.DataTree, lithium: Lithium | None = None) -> Self:
         """Check what a user hands to the dashboard.
 
         Raises
@@ -57,7 +59,7 @@ class ComparisonData:
             told = {str(name): node.attrs.get("onto_offset", 0.0) for name, node in tree.children.items()}
             offsets = {name: float(offset) for name, offset in told.items() if not isinstance(offset, str)}
             tree = undo(tree)
-        experiment = Experiment.of(tree, WHO)
+        experiment = Experiment.of(tree, cls.WHO)
         names = list(experiment.tables)
         framed = [name for name in names if "record" not in tree[name].dims]
         lead = framed[0] if framed else min(names, key=lambda name: experiment.tables[name].sizes["frame"])
@@ -307,7 +309,7 @@ class ComparisonData:
             },
             "pair": every or [""],
         }
-        return ComparisonState(
+        return self.STATE(
             self.numbers, options, frame=int(self.numbers[0]), x_range=self.whole("time", None, self.offsets),
             shows={name: first_shown(table) for name, table in tables.items()}, features=features, pair=tuple(pair),
             lags={name: self.offsets.get(name, 0.0) for name in self.movable}, chosen=self.movable[0],

@@ -9,7 +9,6 @@ from typing import Any
 import ipywidgets as w
 import numpy as np
 import xarray as xr
-from bokeh.events import RangesUpdate, SelectionGeometry, Tap
 from traitlets import TraitError
 
 from batlab.align import Lag, Lithium, estimate_lag
@@ -25,21 +24,20 @@ from batlab.dashboards.comparison_controls import (
     ComparisonMarking,
 )
 from batlab.dashboards.comparison_data import ComparisonData
-from batlab.dashboards.comparison_screen import SLOTS, ComparisonScreen
+from batlab.dashboards.comparison_panels import SLOTS
+from batlab.dashboards.comparison_screen import ComparisonScreen
 from batlab.dashboards.comparison_script import comparison_script
-from batlab.dashboards.events import Dashboard
 from batlab.dashboards.marking import person
 from batlab.dashboards.script import names_in_use
+from batlab.dashboards.shared_axis import VIEW, SharedAxis
 from batlab.dashboards.view import FigureView
 from batlab.errors import BatlabError
 from batlab.failure import Store
-from batlab.figures.comparison import nearest
 
-VIEW = {"axis", "stretch", "x_range"}
 SURE = 2.0  # σ from an estimate: a lag further away is told so
 
 
-class TechniqueComparison(Dashboard):
+class TechniqueComparison(SharedAxis):
     """Two to six techniques of one experiment stacked on time, capacity, lithium or temperature.
 
     One cursor goes through all of them: slider, arrow keys (click into a panel first), click. Zooming one panel zooms
@@ -106,16 +104,6 @@ class TechniqueComparison(Dashboard):
         self.widget = self._compose()
         self._fill(data)
 
-    @property
-    def tree(self) -> xr.DataTree:
-        """The experiment as it was given."""
-        return self._given["tree"]
-
-    @property
-    def stretch(self) -> tuple[float, float] | None:
-        """The rise or fall of the axis that is shown, in seconds of the clock; None for all of time."""
-        return self._stretches[self.state.stretch]
-
     def _compose(self) -> w.VBox:
         figure = w.Box([self.view], layout=w.Layout(width=f"{WIDTH - SIDE}px", overflow="visible"))
         middle = w.HBox([figure, self.controls.side], layout=w.Layout(width=f"{WIDTH}px", overflow="visible"))
@@ -132,13 +120,7 @@ class TechniqueComparison(Dashboard):
 
     def _listen(self) -> None:
         screen = self.screen
-        for number, panel in enumerate(screen.panels):
-            panel.plot.on_event(SelectionGeometry, lambda event, n=number: self._select(event, n))
-            panel.plot.on_event(RangesUpdate, lambda event, n=number: self._zoom(event, n))
-            panel.plot.on_event(Tap, lambda event, n=number: self._tap(event, n))
-        screen.overlay.on_event(RangesUpdate, lambda event: self._zoom(event, None))
-        screen.overlay.on_event(Tap, lambda event: self._tap(event, None))
-        screen.request.on_change("data", lambda _name, _old, new: self._change(frame=new["frame"][0]))
+        self._listen_to_panels()
         screen.nudge.on_change("data", lambda _name, _old, new: self._nudge(new["by"][0], new["choose"][0]))
         for number, slot in enumerate(SLOTS):
             screen.hands[slot].on_change("data", lambda _name, _old, new, n=number: self._drag(n, list(new["ends"])))
@@ -149,8 +131,7 @@ class TechniqueComparison(Dashboard):
         self.estimates: dict[str, Any] = data.models
         self._asked: dict[str, tuple[str, dict[str, Any]]] = {}
         self.correlation: xr.Dataset | None = None
-        self._stretches: list[tuple[float, float] | None] = [None]
-        self._shown: dict[str, Any] = {}
+        self._forget_what_is_shown()
         self.screen.load(data, self.state)
         self.controls.load(data, self.state)
         self.controls.say([])
@@ -171,48 +152,8 @@ class TechniqueComparison(Dashboard):
         data = ComparisonData.of(tree, lithium)
         fresh = data.first_state()
         self._given["tree"] = tree
-        self.state.unobserve(self._note)
-        self.state.numbers, self.state.options, self.state.n_stretches = fresh.numbers, fresh.options, 1
-        for name, value in fresh.trait_values().items():
-            self.state.set_trait(name, value)
+        self._take(fresh)
         self._fill(data)
-
-    def _refresh(self) -> None:
-        dirty, self._dirty = self._dirty, set()
-        if not dirty:
-            return
-        self._depth += 1  # what is set here is part of the same refresh
-        try:
-            dirty |= self._settle(dirty)
-            with self.scatter_view.batch(), self.view.batch():  # the panels are sent first
-                self._draw(dirty)
-        finally:
-            self._depth -= 1
-            self._dirty = set()
-        self._follow(dirty)
-
-    def _settle(self, dirty: set[str]) -> set[str]:
-        """Let axis, stretch, cursor and visible part agree, and return what else has changed by that."""
-        state, data = self.state, self.data
-        if "axis" in dirty or ("lags" in dirty and state.axis != "time"):
-            self._stretches = data.stretches(state.axis, state.lags)
-            state.n_stretches = len(self._stretches)
-            state.stretch = min(state.stretch, state.n_stretches - 1) if "axis" not in dirty else 0
-        seconds = data.seconds(data.lead, state.lags)
-        if len(self._stretches) > 1:
-            if "stretch" in dirty and "frame" not in dirty and "axis" not in dirty:
-                shown = data.along(data.lead, state.axis, state.lags).within(self.stretch)
-                if shown.any():
-                    state.frame = int(data.numbers[np.argmax(shown)])
-            else:
-                moment = seconds[np.searchsorted(data.numbers, state.frame)]
-                holds = [low <= moment <= high for low, high in filter(None, self._stretches)]
-                if any(holds) and not holds[state.stretch]:
-                    state.stretch = holds.index(True)
-        changed = set(self._dirty)
-        if (dirty | changed) & {"axis", "stretch"}:
-            state.x_range = data.whole(state.axis, self.stretch, state.lags)
-        return changed | set(self._dirty)
 
     def _draw(self, dirty: set[str]) -> None:
         state, screen, data = self.state, self.screen, self.data
@@ -246,13 +187,6 @@ class TechniqueComparison(Dashboard):
         if is_view or dirty & {"lags", "shows", "ranges"}:
             screen.show_marks(self.marking.of, state)
 
-    def _place(self) -> float | None:
-        """Return where the cursor is on the shared axis; None where its frame has no place there."""
-        along = self.data.along(self.data.lead, self.state.axis, self.state.lags)
-        at = int(np.searchsorted(self.data.numbers, self.state.frame))
-        place = float(along.place[at])
-        return place if np.isfinite(place) and along.within(self.stretch)[at] else None
-
     def _moment(self) -> np.datetime64 | None:
         lead = self.data.lead
         at = int(np.searchsorted(self.data.numbers, self.state.frame))
@@ -273,12 +207,6 @@ class TechniqueComparison(Dashboard):
         else:
             self.controls.show_frame(self.state)
         self._refresh_code()
-
-    def _stretch_words(self, number: int) -> str:
-        stretch = self._stretches[number]
-        if stretch is None or not np.isfinite(stretch).all():
-            return "all"
-        return f"{number + 1}: {stretch[0] / 3600:.4g} to {stretch[1] / 3600:.4g} h"
 
     def _lag_words(self, name: str) -> tuple[str, str, str]:
         """Return a lag as it is told (an estimate to its σ), what is known of it, and the colour of that."""
@@ -357,33 +285,10 @@ class TechniqueComparison(Dashboard):
 
     def _tap(self, event: Any, number: int | None) -> None:
         """Go to the frame whose place is nearest, and choose the panel."""
-        lead = self.data.lead
-        at = nearest(self.data.along(lead, self.state.axis, self.state.lags), event.x, self.stretch)
-        more: dict[str, Any] = {} if at is None else {"frame": int(self.data.numbers[at])}
+        more = self._nearest(event.x)
         if number is not None and self.data.names[number] in self.data.movable:
             more["chosen"] = self.data.names[number]
         self._change(**more)
-
-    def _zoom(self, event: Any, number: int | None) -> None:
-        """Take the visible part of the shared axis, and of a map's own one."""
-        low, high = float(event.x0), float(event.x1)
-        whole = self.data.whole(self.state.axis, self.stretch, self.state.lags)
-        if not low < high or high < whole[0] or low > whole[1]:  # a gesture that was made on another axis
-            self.screen.show_axis(self.state, whole)
-            return
-        changes: dict[str, Any] = {"x_range": (low, high)}
-        name = None if number is None else self.data.names[number]
-        if name is not None and self.data.choices[name][self.state.shows[name]].kind == "map":
-            y_range = self.screen.panel(name).plot.y_range
-            ends_of_all = y_range.reset_start, y_range.reset_end
-            ends, ranges = (float(event.y0), float(event.y1)), dict(self.state.ranges)
-            if ends[0] < ends[1] and ends != ends_of_all:
-                ranges[name] = ends
-            else:
-                ranges.pop(name, None)
-            if ranges != self.state.ranges:
-                changes["ranges"] = ranges
-        self._change(**changes)
 
     def _drag(self, number: int, ends: list[float]) -> None:
         """Take where a hand has put a handle, to a hundredth of a second."""
@@ -404,15 +309,6 @@ class TechniqueComparison(Dashboard):
             self._change(lags={**self.state.lags, name: lag}, chosen=name)
         except TraitError as error:
             self.controls.say([(str(error), BAD)])
-
-    def _select(self, event: Any, number: int) -> None:
-        """Take the box that was drawn: whole frames, and on a map the part of its axis."""
-        if not event.final or event.geometry["type"] != "rect":
-            return
-        name, box = self.data.names[number], event.geometry
-        region = self.data.region(name, self.state, self.stretch, (box["x0"], box["x1"]), (box["y0"], box["y1"]))
-        if region is not None:
-            self._change(region=region)
 
     def code(self) -> str:
         """Return the lines of Python that reproduce what is on the screen."""

@@ -73,7 +73,8 @@ class Board(Database):
         ----------
         source, target
             A mark, evidence, a worksheet, a row of one, another link, or ``"kind:id"``. `source` may be None where a
-            person ``"comments"``, ``"accepts"`` or ``"refuses"`` something.
+            person ``"comments"``, ``"accepts"`` or ``"refuses"`` something. `Evidence` that is not in the store yet is
+            kept together with the link.
         relation
             One of ``failure.RELATIONS``.
         text, author
@@ -95,6 +96,8 @@ class Board(Database):
         def work(connection: Any) -> Link:
             from batlab.failure import _rows
 
+            for given in (source, target):
+                _keep_evidence(connection, given, made)
             for thing in filter(None, (start, end)):
                 if not _rows.exists(connection, thing):
                     raise ValueError(f"{self!r} has no {thing}; keep it first")
@@ -109,7 +112,7 @@ class Board(Database):
         )
 
     def refuse(self, target: Any, reason: str, *, author: str | None = None) -> Link:
-        """Keep that somebody does not believe a piece of evidence or a suggestion, and why."""
+        """Keep that somebody does not believe a piece of evidence or a suggestion, why, and the evidence itself."""
         return self.link(
             None,
             "refuses",
@@ -215,7 +218,7 @@ class Board(Database):
             if last and sheet.as_dict() == last["body"]:
                 return sheet
             before = type(sheet).from_dict(last["body"]) if last else None
-            if before and not sheet.follows(before):
+            if last and before and not sheet.follows(before):
                 raise StoreError(
                     f"worksheet {sheet.title!r} was not kept: {last['author']} has kept another state of it at "
                     f"{last['created'][:19]} UTC; read it with worksheet({sheet.id!r}) and repeat your changes"
@@ -260,3 +263,13 @@ class Board(Database):
 
         bodies = self._read(lambda connection: _rows.bodies(connection, "worksheet"))
         return [Known.from_dict(body) for body in bodies]
+
+
+def _keep_evidence(connection: Any, thing: Any, signed: Any) -> None:
+    """Add `thing` with the signature of the link or mark that refers to it, if it is evidence and not there yet."""
+    from batlab.failure import _rows
+    from batlab.failure.evidence import Evidence
+
+    if isinstance(thing, Evidence) and not _rows.exists(connection, f"evidence:{thing.id}"):
+        words = {"author": signed.author, "created": signed.created.isoformat(), "person": hub_user()}
+        _rows.add_document(connection, "evidence", thing.id, 1, thing.as_dict(), **words)

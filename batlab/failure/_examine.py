@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ def examine(
     potentials: Mapping[str, Any] | None = None,
     false_alarm: float = 0.05,
     table: Knowledge | str | os.PathLike | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> list[Evidence]:
     """Run the techniques on measured data and return the evidence in it; see `find` for how it is judged.
 
@@ -53,6 +55,8 @@ def examine(
         ``{"positive": …, "negative": …}``, each what `echem.half_cell` takes.
     false_alarm, table
         See `find`.
+    tell
+        Is called with the name of each step before it begins: for a bar of progress.
 
     Returns
     -------
@@ -87,17 +91,27 @@ def examine(
     if potentials is not None:
         refuse_unknown(f"{FUNCTION}, potentials", potentials, ELECTRODES)
     results: list[xr.Dataset] = []
+    attempt = partial(_try, tell or (lambda _name: None))
     for name in ("xrd", "xas"):
         if name in given:
-            placed = _placed(given[name], given.get("echem"), name)
-            results += _diffraction(placed, structures, standard) if name == "xrd" else _absorption(placed)
+            placed = _placed(attempt, given[name], given.get("echem"), name)
+            results += (
+                _diffraction(attempt, placed, structures, standard) if name == "xrd" else _absorption(attempt, placed)
+            )
     if "echem" in given:
-        results += _cycling(given["echem"], potentials)
+        results += _cycling(attempt, given["echem"], potentials)
     return find(*results, false_alarm=false_alarm, table=table)
 
 
-def _try(results: list[xr.Dataset], name: str, step: Callable[..., xr.Dataset], *args: Any, **words: Any) -> Any:
+Attempt = Callable[..., Any]
+
+
+def _try(
+    tell: Callable[[str], None], results: list[xr.Dataset], name: str, step: Callable[..., xr.Dataset], *args: Any,
+    **words: Any,
+) -> Any:  # fmt: skip
     """Append what `step` finds and return it; say why where the data do not allow it, and return None."""
+    tell(name)
     try:
         found = step(*args, **words)
     except ValueError as error:
@@ -107,18 +121,20 @@ def _try(results: list[xr.Dataset], name: str, step: Callable[..., xr.Dataset], 
     return found
 
 
-def _placed(series: xr.Dataset, cell: xr.Dataset | None, name: str) -> xr.Dataset:
+def _placed(attempt: Attempt, series: xr.Dataset, cell: xr.Dataset | None, name: str) -> xr.Dataset:
     """Return the series with its cycle, from the cell's record where it does not say it."""
     from batlab.align import onto_frames
 
     if "cycle" in series.variables or cell is None or "time" not in series.coords or "time" not in cell.coords:
         return series
     placed: list[xr.Dataset] = []
-    _try(placed, f"align.onto_frames of {name}", onto_frames, series, cell)
+    attempt(placed, f"align.onto_frames of {name}", onto_frames, series, cell)
     return placed[0] if placed else series
 
 
-def _diffraction(patterns: xr.Dataset, structures: Mapping[str, Any] | None, standard: str | None) -> list[xr.Dataset]:
+def _diffraction(
+    attempt: Attempt, patterns: xr.Dataset, structures: Mapping[str, Any] | None, standard: str | None
+) -> list[xr.Dataset]:
     from batlab.curves import fit_peaks
     from batlab.xrd import phase_changes, refine_cell
 
@@ -129,51 +145,51 @@ def _diffraction(patterns: xr.Dataset, structures: Mapping[str, Any] | None, sta
         return results
     state = state_of_charge(patterns)
     chosen = patterns if state is None else patterns.isel(frame=np.flatnonzero(state <= DISCHARGED[1]))
-    peaks = _try(results, "curves.fit_peaks", fit_peaks, chosen, near=dict(structures))
+    peaks = attempt(results, "curves.fit_peaks", fit_peaks, chosen, near=dict(structures))
     if peaks is None:
         return results
     first = next(iter(structures))
     held = structures[standard] if standard else None
-    cells = _try(results, "xrd.refine_cell", refine_cell, peaks, structures[first], phase=first, standard=held)
+    cells = attempt(results, "xrd.refine_cell", refine_cell, peaks, structures[first], phase=first, standard=held)
     if state is None and cells is not None:
-        _try(results, "xrd.phase_changes", phase_changes, cells)
+        attempt(results, "xrd.phase_changes", phase_changes, cells)
     return results
 
 
-def _absorption(spectra: xr.Dataset) -> list[xr.Dataset]:
+def _absorption(attempt: Attempt, spectra: xr.Dataset) -> list[xr.Dataset]:
     from batlab.xas import align_energy, edge_energy, mu, normalize, white_line
 
     results: list[xr.Dataset] = []
     if "mu" not in spectra:
         made: list[xr.Dataset] = []
-        if _try(made, "xas.mu", mu, spectra) is None:
+        if attempt(made, "xas.mu", mu, spectra) is None:
             return results
         spectra = made[0]
     if "mu_reference" in spectra and "energy_alignment" not in spectra.attrs:
         aligned: list[xr.Dataset] = []
-        _try(aligned, "xas.align_energy", align_energy, spectra)
+        attempt(aligned, "xas.align_energy", align_energy, spectra)
         spectra = aligned[0] if aligned else spectra
     if not spectra.attrs.get("is_normalized"):
-        normal = _try(results, "xas.normalize", normalize, spectra)
+        normal = attempt(results, "xas.normalize", normalize, spectra)
         if normal is None:
             return results
         spectra = normal
-    _try(results, "xas.edge_energy", edge_energy, spectra, method="half_step")
+    attempt(results, "xas.edge_energy", edge_energy, spectra, method="half_step")
     if "mu_norm" in spectra:
-        _try(results, "xas.white_line", white_line, spectra)
+        attempt(results, "xas.white_line", white_line, spectra)
     return results
 
 
-def _cycling(cell: xr.Dataset, potentials: Mapping[str, Any] | None) -> list[xr.Dataset]:
+def _cycling(attempt: Attempt, cell: xr.Dataset, potentials: Mapping[str, Any] | None) -> list[xr.Dataset]:
     from batlab.echem import cycles, degradation_modes, plating_signs, resistance
 
     results: list[xr.Dataset] = []
-    table = _try(results, "echem.cycles", cycles, cell)
-    _try(results, "echem.resistance", resistance, cell)
-    _try(results, "echem.plating_signs", plating_signs, cell)
+    table = attempt(results, "echem.cycles", cycles, cell)
+    attempt(results, "echem.resistance", resistance, cell)
+    attempt(results, "echem.plating_signs", plating_signs, cell)
     if table is not None and potentials is not None:
         is_slow = (table["kind"].values.astype(str) == "check_up") & (table["c_rate_charge"].values <= SLOW)
         slow = [float(label) for label in table["cycle"].values[is_slow]]
         if len(slow) > 1:
-            _try(results, "echem.degradation_modes", degradation_modes, cell, cycle=slow, **potentials)
+            attempt(results, "echem.degradation_modes", degradation_modes, cell, cycle=slow, **potentials)
     return results

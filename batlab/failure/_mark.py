@@ -39,7 +39,7 @@ class Mark:
     dataset, source
         Identity of the measurement (``schema.identity``) and the file that it was read from.
     frames
-        First and last frame, both included.
+        First and last frame, both included (of a cycler's record: first and last record).
     axis, axis_range, axis_units
         Range along the other axis, e.g. ``"q"``, ``(1.30, 1.36)``, ``"1/angstrom"``; ``None`` for the whole axis.
     category
@@ -185,12 +185,14 @@ def _frames(series: Any, frames: Any) -> tuple[int, int]:
     if not 0 <= first <= last < 2**63:
         raise ValueError(f"frames must run from a first to a last frame, both at least 0, got ({first}, {last})")
     if not isinstance(series, str):
-        if "frame" not in series.dims:
-            raise DimensionError(f"failure.Store.add needs dimension 'frame', got {tuple(map(str, series.dims))}")
-        known = series["frame"].values
+        leading = next((dim for dim in LEADING if dim in series.dims), None)
+        if leading is None:
+            got = tuple(map(str, series.dims))
+            raise DimensionError(f"failure.Store.add needs dimension 'frame', or 'record' of a cycler, got {got}")
+        known = series[leading].values
         low, high = (int(known.min()), int(known.max())) if known.size else (0, -1)
         if first < low or last > high:
-            raise ValueError(f"frames ({first}, {last}) reach outside the series, which has frames {low} to {high}")
+            raise ValueError(f"frames ({first}, {last}) reach outside the series, which has {leading}s {low} to {high}")
     return first, last
 
 

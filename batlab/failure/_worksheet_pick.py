@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from batlab.errors import choose, refuse_unknown
@@ -46,7 +45,7 @@ def pick(sheet: Worksheet, wanted: dict[str, Any]) -> list[Row]:
     if "status" in told:
         choose("status", told["status"], STATES)
     least = told.get("least_rpn", 0)
-    if isinstance(least, bool) or not isinstance(least, Real) or not 0 <= least <= 1000:
+    if isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least <= 1000:
         raise ValueError(f"least_rpn must be a number from 0 to 1000, got {least!r}")
     became = states(sheet)
     techniques = {item.id: item.technique for item in sheet.evidence}

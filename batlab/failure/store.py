@@ -13,7 +13,7 @@ import xarray as xr
 
 from batlab.align.dose_ledger import statement_of
 from batlab.errors import did_you_mean, refuse_unknown
-from batlab.failure._board import Board
+from batlab.failure._board import Board, _keep_evidence
 from batlab.failure._database import now
 from batlab.failure._link import Link
 from batlab.failure._mark import EDITABLE, Mark, as_dataset, changed, hub_user, meaning, place
@@ -22,6 +22,7 @@ from batlab.schema import identity, record
 
 if TYPE_CHECKING:
     from batlab.failure._lines import Merged
+    from batlab.failure.evidence import Evidence
 
 
 class Store(Board):
@@ -105,7 +106,7 @@ class Store(Board):
         series
             The data, or their identity (``schema.identity``).
         frames
-            First and last frame, both included.
+            First and last frame, both included; of a cycler's record its first and last record.
         category
             ``"electrical"``, ``"chemical"``, ``"electrochemical"`` or ``"mechanical"``.
         mechanism
@@ -129,15 +130,71 @@ class Store(Board):
             The mark was not kept.
         """
         told = {"category": category, "mechanism": mechanism, "confidence": confidence, "text": text}
-        mark = Mark(
-            id=str(uuid.UUID(mark_id)) if mark_id else str(uuid.uuid4()),
-            version=1,
-            author=self._signed(author),
-            created=now(),
-            **place(series, frames, axis_range),
-            **meaning(told),
-        )
+        mark = self._signed_mark(author, mark_id, {**place(series, frames, axis_range), **meaning(told)})
         return self._write("the mark was not kept", lambda connection: _rows().insert(connection, mark, hub_user()))
+
+    def accept(
+        self,
+        evidence: Evidence,
+        series: xr.Dataset | xr.DataArray | str,
+        *,
+        frames: tuple[int, int],
+        category: str,
+        mechanism: str,
+        confidence: float,
+        **more: Any,
+    ) -> Mark:
+        """Keep a mark that evidence supports: evidence, mark and link together, or nothing.
+
+        Parameters
+        ----------
+        evidence
+            What `failure.find` has suggested.
+        series, frames, category, mechanism, confidence
+            As for `add`: what the evidence is taken to mean, and where.
+        more
+            ``axis_range``, ``text``, ``author``, ``mark_id`` of `add`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No evidence, or a field is not what it should be.
+        StoreError
+            Nothing was kept.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from batlab.failure import Evidence
+        >>> store = Store(tempfile.mkdtemp() + "/cell7.marks.sqlite")
+        >>> look = Evidence("xrd", "second_layered_phase", "appears", 0.2, 0.01, "1", limit=0.03, confidence=0.99)
+        >>> mark = store.accept(look, "abc", frames=(3, 5), category="chemical", mechanism="fatigued phase",
+        ...                     confidence=0.7, author="ada")
+        >>> store.links(mark)[0].relation
+        'supports'
+        """
+        from batlab.failure.evidence import Evidence as Known
+
+        if not isinstance(evidence, Known):
+            raise TypeError(f"failure.Store.accept needs failure.Evidence, got {type(evidence).__name__}")
+        refuse_unknown("failure.Store.accept", more, ("axis_range", "text", "author", "mark_id"))
+        told = {"category": category, "mechanism": mechanism, "confidence": confidence, "text": more.get("text", "")}
+        where = place(series, frames, more.get("axis_range"))
+        mark = self._signed_mark(more.get("author"), more.get("mark_id"), {**where, **meaning(told)})
+        known = str(uuid.uuid5(uuid.UUID(mark.id), evidence.id))  # the same when the caller tries again
+        link = Link(known, 1, mark.author, mark.created, f"evidence:{evidence.id}", "supports", f"mark:{mark.id}")
+
+        def work(connection: Any) -> Mark:
+            _keep_evidence(connection, evidence, mark)
+            kept = _rows().insert(connection, mark, hub_user())
+            _rows().insert(connection, link, hub_user())
+            return kept
+
+        return self._write("the mark was not kept", work)
+
+    def _signed_mark(self, author: str | None, mark_id: str | None, fields: dict[str, Any]) -> Mark:
+        known = str(uuid.UUID(mark_id)) if mark_id else str(uuid.uuid4())
+        return Mark(id=known, version=1, author=self._signed(author), created=now(), **fields)
 
     def edit(self, mark_id: str, *, author: str | None = None, **changes: Any) -> Mark:
         """Add a version of a mark with `changes` (``frames``, ``axis_range``, ``category`` …), and return it.

@@ -6,6 +6,7 @@ dashboard moves have names (``cursor``, ``map``, ``line``).
 
 from batlab.figures.absorption import absorption
 from batlab.figures.absorption_series import absorption_map, edge_trend
+from batlab.figures.annotator import add_annotations
 from batlab.figures.comparison import comparison, correlation
 from batlab.figures.components import component_concentrations, component_spectra, rank_evidence
 from batlab.figures.criticality import criticality
@@ -26,6 +27,7 @@ from batlab.figures.worksheet_board import worksheet_board
 __all__ = [
     "absorption",
     "absorption_map",
+    "add_annotations",
     "add_marks",
     "comparison",
     "component_concentrations",

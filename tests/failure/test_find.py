@@ -285,3 +285,9 @@ def test_healthy_cells_are_rarely_accused(structures):
     n = 40
     told = [any(item.is_seen for item in examined({}, 400 + seed, structures)) for seed in range(n)]
     assert sum(told) <= 6  # 5 % are 2; 7 or more of 40 have a chance of 0.5 %
+
+
+def test_examine_tells_its_steps():
+    told = []
+    examine(simulate.virtual_cell({}, n_cycles=12, techniques=["echem"]), tell=told.append)
+    assert told == ["echem.cycles", "echem.resistance", "echem.plating_signs"]

@@ -370,3 +370,43 @@ def test_any_words_and_numbers_go_out_and_in(tmp_path_factory, words, numbers):
         store.export(folder / "out.jsonl")
         assert other.merge(folder / "out.jsonl").added == 2
         assert everything(other) == everything(store)
+
+
+def test_a_suggestion_is_accepted_with_its_evidence_or_not_at_all(store):
+    name = str(uuid.uuid4())
+    given = {"frames": (0, 3), "text": TEXT, "author": "Ada", "mark_id": name, **FIELDS}
+    mark = store.accept(LOOK, "abc", **given)
+    assert store.accept(LOOK, "abc", **given) == mark  # a retry
+    (link,) = store.links(mark)
+    assert (link.source, link.relation, link.author) == (f"evidence:{LOOK.id}", "supports", "Ada")
+    assert store.evidence() == [LOOK]
+    other = Evidence("xrd", "line_breadth", "up", 0.4, 0.01, "1")
+    for error, change in (
+        (ValueError, {"confidence": 2}),
+        (TypeError, {"textt": ""}),
+        (ValueError, {"frames": (3, 0)}),
+    ):
+        with pytest.raises(error):
+            store.accept(other, "abc", **{**given, **change})
+    with pytest.raises(ValueError, match="says something else"):
+        store.accept(other, "abc", **{**given, "confidence": 0.1})  # the mark of this id is another
+    assert store.evidence() == [LOOK]  # what cannot be accepted leaves nothing behind
+    with pytest.raises(TypeError, match=r"needs failure\.Evidence, got str"):
+        store.accept("look", "abc", **given)
+
+
+def test_evidence_that_is_linked_is_kept_with_the_link(store):
+    link = store.refuse(LOOK, "a pause", author="Ada")
+    assert store.evidence() == [LOOK]
+    assert store.links(LOOK) == [link]
+    with pytest.raises(ValueError, match="has no mark:x; keep it first"):
+        store.link(Evidence("xas", "edge_step", "none", 0.0, 0.1, "1"), "supports", "mark:x", author="Ada")
+    assert store.evidence() == [LOOK]
+
+
+def test_a_mark_on_a_record_counts_records(store):
+    record = xr.Dataset({"voltage": quantity("record", np.ones(9), "V", "voltage")})
+    mark = store.add(record, author="Ada", frames=(2, 8), **FIELDS)
+    assert store.marks(record) == [mark]
+    with pytest.raises(ValueError, match=r"frames \(2, 9\) reach outside the series, which has records 0 to 8"):
+        store.add(record, author="Ada", frames=(2, 9), **FIELDS)
