@@ -18,6 +18,7 @@ from batlab.figures.pattern import pattern
 from batlab.figures.pixels import map_image
 from batlab.figures.ring_residuals import ring_residuals
 from batlab.figures.style import phase_colour
+from batlab.figures.timeline import timeline
 from batlab.figures.track import distinct, quantities, track
 
 __all__ = [
@@ -43,5 +44,6 @@ __all__ = [
     "quantities",
     "rank_evidence",
     "ring_residuals",
+    "timeline",
     "track",
 ]
