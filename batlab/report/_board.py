@@ -19,11 +19,11 @@ def wanted_sheets(
     """Return the worksheets to show: the given ones, else those of the store."""
     if worksheet is None:
         return store.worksheets() if store is not None else []
-    found = [worksheet] if isinstance(worksheet, Worksheet) else list(worksheet)
+    found = list(worksheet) if isinstance(worksheet, list | tuple) else [worksheet]
     for one in found:
         if not isinstance(one, Worksheet):
             raise TypeError(f"{function} needs a failure.Worksheet (or a list of them), got {type(one).__name__}")
-    return found
+    return found  # type: ignore[return-value]
 
 
 def board(sheet: Worksheet) -> Section:

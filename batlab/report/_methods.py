@@ -83,9 +83,11 @@ def references(documentation: str) -> list[tuple[str, str]]:
     flat, at = " ".join(own.split()), 0
     found: dict[str, str] = {}
     for one in DOI.finditer(flat):
-        words = re.sub(r"\.\. \[\d+\]|doi:\s*$", "", flat[at : one.start()]).strip(" ;.,:()")
-        found.setdefault(_whole(one[0]), words)
-        at = one.end()
+        doi = _whole(one[0])
+        # What stands before it, without a number, and without a remark on the entry before.
+        words = re.sub(r"^\W*\([^)]*\)|\.\. \[\d+\]|\(?doi:\s*$", "", flat[at : one.start()])
+        found.setdefault(doi, words.strip(" ;.,:"))
+        at = one.start() + len(doi)
     for one in DOI.finditer(" ".join(head.split())):
         found.setdefault(_whole(one[0]), "")
     return list(found.items())

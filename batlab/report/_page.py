@@ -15,6 +15,7 @@ from batlab.report._sections import LONG, Section, Table
 from batlab.schema import version
 
 GENERATOR = "batlab report"
+LONG_WORD = 16  # characters; ten such columns fit a landscape page
 
 
 def page(title: str, summary: str, sections: Sequence[Section]) -> str:
@@ -97,7 +98,7 @@ def _give_tools(plot: Any) -> None:
 
 def _table(table: Table) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.rows)
     inner = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     if table.is_folded:
         left_out = f'<p class="left-out">Not printed: {len(table.rows)} rows, which are in the file.</p>'
@@ -105,6 +106,12 @@ def _table(table: Table) -> str:
         summary = f"<summary>{escape(table.caption)}</summary>{note}"
         return f'<details{kind}>{summary}<div class="scroll"><table>{inner}</details>'
     return f'<div class="scroll"><table><caption>{escape(table.caption)}</caption>{inner}'
+
+
+def _cell(text: str) -> str:
+    """Return a cell of a table; only where a word is too long for a narrow column may it break within words."""
+    kind = ' class="long"' if len(text) > LONG_WORD and max(map(len, text.split()), default=0) > LONG_WORD else ""
+    return f"<td{kind}>{escape(text)}</td>"
 
 
 def _bokeh_scripts() -> list[str]:
