@@ -36,7 +36,7 @@ def examine(
 
     ``/xrd`` (patterns): lines of the structures in discharged frames (`curves.fit_peaks`), the cell of the first
     structure (`xrd.refine_cell`), shares of light. ``/xas`` (spectra): energies by the reference's spectrum where there
-    is one, `xas.normalize`, edge energies at half the step, white lines. ``/echem`` (record): `echem.cycles`,
+    is one, `xas.normalize`, edge energies at half the step. ``/echem`` (record): `echem.cycles`,
     `resistance`, `plating_signs`, and with `potentials` the losses of each electrode from slow check-ups. Frames that
     do not say their cycle get it from the record's clock.
 
@@ -141,7 +141,7 @@ def _diffraction(patterns: xr.Dataset, structures: Mapping[str, Any] | None, sta
 
 
 def _absorption(spectra: xr.Dataset) -> list[xr.Dataset]:
-    from batlab.xas import align_energy, edge_energy, mu, normalize, white_line
+    from batlab.xas import align_energy, edge_energy, mu, normalize
 
     results: list[xr.Dataset] = []
     if "mu" not in spectra:
@@ -159,8 +159,6 @@ def _absorption(spectra: xr.Dataset) -> list[xr.Dataset]:
             return results
         spectra = normal
     _try(results, "xas.edge_energy", edge_energy, spectra, method="half_step")
-    if "mu_norm" in spectra:
-        _try(results, "xas.white_line", white_line, spectra)
     return results
 
 

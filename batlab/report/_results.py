@@ -79,8 +79,8 @@ def track(table: xr.Dataset) -> Section:
     drawn = [name for name in certain if _changes(table[name])][:MOST_TRACKS]
     plots = []
     for name in drawn:
-        shown, thinner = _thinned(table, name)
-        plots.append((_caption(table, name) + thinner, figures.track(shown, name, size=(WIDTH, 180))))
+        part, thinner = _thinned(table, name)
+        plots.append((_caption(table, name) + thinner, figures.track(part, name, size=(WIDTH, 180))))
     for _, plot in plots[1:]:
         plot.x_range = plots[0][1].x_range
     section = Section("Tracked quantities", f"{table.sizes['frame']} frames.{_when(table)}", plots)
@@ -89,10 +89,9 @@ def track(table: xr.Dataset) -> Section:
     section.tables.append(Table("Extremes; in brackets 1 σ of the last digits", columns, rows))
     shown, note = rows_to_show(table.sizes["frame"])
     times = ["time"] if "time" in table.coords and table["time"].dims == ("frame",) else []
-    part = table[[*times, *names, *(f"{n}_sigma" for n in names if f"{n}_sigma" in table)]].isel(frame=shown)
-    body = list(
-        zip((frame_number(table, at) for at in shown), *(column_text(part, n) for n in [*times, *names]), strict=True)
-    )
+    numbers = table[[*times, *names, *(f"{n}_sigma" for n in names if f"{n}_sigma" in table)]].isel(frame=shown)
+    columns_of_text = (column_text(numbers, n) for n in [*times, *names])
+    body = list(zip((frame_number(table, at) for at in shown), *columns_of_text, strict=True))
     section.tables.append(
         Table(f"Every frame{note}", ["frame", *times, *(header(table[n]) for n in names)], body, is_folded=True)
     )
