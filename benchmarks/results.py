@@ -34,6 +34,7 @@ TEXTS = {
     "mcr": "bench_mcr.py",
     "comparison": "bench_comparison.py",
     "reliability": "bench_reliability.py",
+    "report": "bench_report.py",
 }
 TITLES = {
     "azimuthal": "Binning frames in memory",
@@ -51,6 +52,7 @@ TITLES = {
     "mcr": "Resolution into components (beside pyMCR)",
     "comparison": "Comparison of techniques in a browser: from key to paint [ms]",
     "reliability": "Probabilities of mechanisms against planted truth",
+    "report": "The report of 10,000 frames: size, and time to open it in a browser without a network",
 }
 INTRODUCTION = """# Benchmarks
 

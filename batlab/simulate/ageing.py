@@ -104,8 +104,8 @@ MECHANISMS: dict[str, Mechanism] = {
         "Finegan et al. 2020, doi:10.1039/D0EE01191F; Paul et al. 2021, doi:10.1039/D1EE01216A",
     ),
     "transition_metal_dissolution": Mechanism(
-        # Metal on the graphite spoils its interphase: more lithium is lost than nickel (the source). How much metal goes
-        # is no source's: far more than full cells lose, so that the edge step of absorption can show it at all.
+        # Metal on the graphite spoils its interphase: more lithium is lost than nickel (the source). How much metal
+        # goes no source says: far more than full cells lose, so that the edge step of absorption shows it at all.
         Condition(dissolved=0.06, side=0.08, resistance=0.10),
         1.0,
         "Jung et al. 2019, doi:10.1149/2.1151902jes; amount of metal exaggerated by judgement",
