@@ -225,14 +225,13 @@ def test_two_phases_that_are_not_seen_have_a_limit_from_lines_and_none_from_cell
     }  # fmt: skip
     variables = {n: quantity(dims, v, u, n) for n, (v, _, u) in values.items()}
     variables |= {f"{n}_sigma": quantity(dims, np.full((20, 2), s), u, "1 σ") for n, (_, s, u) in values.items() if s}
-    lines = xr.Dataset(variables, coords)
+    lines = xr.Dataset(variables, coords, {"axis": "q"})
     (item,) = find(bl.xrd.phase_changes(lines))
     assert (item.observable, item.direction, item.limit) == ("xrd.two_phases", "none", 0.05)
     (other,) = find(bl.xrd.phase_changes(lines, min_amount=0.2))
     assert other.limit == 0.2
-    volume = quantity("frame", np.full(20, 100.0), "angstrom^3", "volume")
-    cell = {"a": quantity("frame", np.full(20, 4.0) + noise[:, 0] * 1e-4, "angstrom", "a"), "volume": volume,
-            "a_sigma": quantity("frame", np.full(20, 1e-4), "angstrom", "1 σ")}  # fmt: skip
+    cell = {"volume": quantity("frame", np.full(20, 100.0) + noise[:, 0], "angstrom^3", "volume"),
+            "volume_sigma": quantity("frame", np.full(20, 1e-3), "angstrom^3", "1 σ")}  # fmt: skip
     from batlab.schema import record
 
     cells = record(xr.Dataset(cell, {"frame": coords["frame"]}, {"phase": "A"}), "xrd.refine_cell")
