@@ -121,9 +121,8 @@ def told(rows):
     print(f"all true mechanisms among the first three of the ranking: {led.sum()} of {len(led)} ({led.mean():.3f})")
     for k, name in enumerate(EIGHT):
         means = [part.mean() if part.size else np.nan for part in (said[true[:, k], k], said[~true[:, k], k])]
-        print(
-            f"  {name:29s} planted {true[:, k].sum():3d}, said {means[0]:.2f} where it is, {means[1]:.2f} where it is not"
-        )
+        planted = f"planted {true[:, k].sum():3d}"
+        print(f"  {name:29s} {planted}, said {means[0]:.2f} where it is, {means[1]:.2f} where it is not")
 
 
 def main():
