@@ -41,11 +41,11 @@ def drawn(seed):
     return {EIGHT[k]: float(generator.uniform(*SEVERITIES)) for k in chosen}
 
 
-def evidence(mechanisms, seed, structures, n_cycles=100):
+def evidence(mechanisms, seed, structures):
     """Return what failure.examine finds in one virtual cell."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        cell = simulate.virtual_cell(mechanisms, seed=seed, n_cycles=n_cycles)
+        cell = simulate.virtual_cell(mechanisms, seed=seed)
         return failure.examine(
             cell, structures={name: structures[name] for name in BEAM}, standard="Al",
             potentials=simulate.virtual_potentials(),
