@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 bench = pytest.importorskip("bench_report")
 sys.path.pop(0)
 SHOTS = os.environ.get("BATLAB_SCREENSHOTS")
+FIGURES = 7  # timeline; map, pattern; a, c, volume; cycling
 PAPER = 680  # pixels of CSS between the margins of an A4 page
 WIDTHS = """() => [...document.querySelectorAll("section:not(.wide) table, canvas.still")]
   .filter((one) => one.offsetParent).map((one) => one.getBoundingClientRect().width)"""
@@ -38,7 +39,7 @@ def opened(page, path):
 def test_it_opens_without_a_network_and_draws_every_figure(page, path):
     opened(page, path)
     roots = page.evaluate("document.querySelectorAll('figure [data-root-id]').length")
-    assert roots == page.evaluate("document.querySelectorAll('figure').length") == 8
+    assert roots == page.evaluate("document.querySelectorAll('figure').length") == FIGURES
     if SHOTS:
         page.screenshot(path=str(Path(SHOTS) / "report.png"), full_page=True)
 
@@ -48,7 +49,7 @@ def test_on_paper_figures_stand_still_and_nothing_is_cut(page, path):
     page.emulate_media(media="print")
     page.set_viewport_size({"width": PAPER, "height": 1000})
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("canvas.still").count() == 8
+    assert page.locator("canvas.still").count() == FIGURES
     assert page.evaluate("[...document.querySelectorAll('details')].every((one) => one.open)")
     assert max(page.evaluate(WIDTHS)) <= PAPER + 1
     # A figure that was copied is not blank: there is more than one colour on it.
