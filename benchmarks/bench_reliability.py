@@ -45,7 +45,6 @@ def evidence(mechanisms, seed, structures):
     """Return what failure.examine finds in one virtual cell."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)  # of xrd.refine_cell
         cell = simulate.virtual_cell(mechanisms, seed=seed)
         return failure.examine(
             cell, structures={name: structures[name] for name in BEAM}, standard="Al",
@@ -53,13 +52,17 @@ def evidence(mechanisms, seed, structures):
         )  # fmt: skip
 
 
-def judged(rows):
-    """Return probability and truth of each of the eight mechanisms in every cell, and whether all true ones lead."""
+def answers(rows):
+    """Return the assessment of every cell."""
+    return [failure.assess(found, materials=MATERIALS) for _, found in rows]
+
+
+def judged(rows, said_of=None, names=EIGHT):
+    """Return probability and truth of each of `names` in every cell, and whether all true ones lead the ranking."""
     said, true, led = [], [], []
-    for planted, found in rows:
-        answer = failure.assess(found, materials=MATERIALS)
-        said.append([answer[name].probability for name in EIGHT])
-        true.append([name in planted for name in EIGHT])
+    for (planted, _), answer in zip(rows, said_of or answers(rows), strict=True):
+        said.append([answer[name].probability for name in names])
+        true.append([name in planted for name in names])
         led.append(set(planted) <= set(answer.ranking[:3]))
     return np.array(said), np.array(true), np.array(led)
 
@@ -72,20 +75,24 @@ def calibration_error(said, true, edges=EDGES):
     return float(np.abs(gap).sum() / counts.sum())
 
 
-def interval(said, true, n=2000, level=0.95):
-    """Return limits of the calibration error: cells drawn again with replacement."""
+def middle_error(said, true, low=0.2, high=0.8):
+    """Return the calibration error of what was said between `low` and `high`, where an answer is doubt; NaN if none."""
+    inside = (said >= low) & (said < high)
+    return calibration_error(said[inside], true[inside]) if inside.any() else np.nan
+
+
+def interval(said, true, n=2000, level=0.95, error=calibration_error):
+    """Return limits of an error: cells drawn again with replacement."""
     generator = np.random.default_rng(1)
     errors = []
     for _ in range(n):
         cells = generator.integers(0, len(said), len(said))
-        errors.append(calibration_error(said[cells], true[cells]))
-    return np.quantile(errors, [(1 - level) / 2, (1 + level) / 2])
+        errors.append(error(said[cells], true[cells]))
+    return np.nanquantile(errors, [(1 - level) / 2, (1 + level) / 2])
 
 
-def told(rows):
-    """Print the reliability curve and what it comes to."""
-    said, true, led = judged(rows)
-    print(f"{len(rows)} cells with 1 to 3 of 8 mechanisms, {true.sum()} planted in all; {said.size} probabilities\n")
+def curve(said, true):
+    """Print the reliability curve with its calibration errors."""
     print("said from    to    n    mean said   true share")
     for low, high in pairwise(EDGES):
         inside = (said >= low) & ((said < high) | (high == 1.0))
@@ -93,15 +100,29 @@ def told(rows):
             print(
                 f"{low:8.2f}  {high:4.2f} {inside.sum():5d}   {said[inside].mean():8.3f}   {true[inside].mean():8.3f}"
             )
-    low, high = interval(said, true)
-    print(f"\npooled calibration error {calibration_error(said, true):.3f} (95 %: {low:.3f} to {high:.3f})")
+    for name, error in (("pooled calibration error", calibration_error), ("said 0.2 to 0.8 only", middle_error)):
+        low, high = interval(said, true, error=error)
+        print(f"{name} {error(said, true):.3f} (95 %: {low:.3f} to {high:.3f})")
+
+
+def told(rows):
+    """Print the reliability curves and what they come to."""
+    said_of = answers(rows)
+    said, true, led = judged(rows, said_of)
+    print(f"{len(rows)} cells with 1 to 3 of 8 mechanisms, {true.sum()} planted in all; {said.size} probabilities\n")
+    curve(said, true)
+    every = [one.name for one in said_of[0].candidates]
+    print(f"\nall {len(every)} candidates, those too that were never planted:")
+    curve(*judged(rows, said_of, every)[:2])
+    print()
     print(
         f"Brier score {np.mean((said - true) ** 2):.3f}; always saying the mean: {true.mean() * (1 - true.mean()):.3f}"
     )
     print(f"all true mechanisms among the first three of the ranking: {led.sum()} of {len(led)} ({led.mean():.3f})")
     for k, name in enumerate(EIGHT):
-        print(f"  {name:29s} planted {true[:, k].sum():3d}, said {said[true[:, k], k].mean():.2f} where it is, "
-              f"{said[~true[:, k], k].mean():.2f} where it is not")  # fmt: skip
+        means = [part.mean() if part.size else np.nan for part in (said[true[:, k], k], said[~true[:, k], k])]
+        planted = f"planted {true[:, k].sum():3d}"
+        print(f"  {name:29s} {planted}, said {means[0]:.2f} where it is, {means[1]:.2f} where it is not")
 
 
 def main():

@@ -35,6 +35,7 @@ TEXTS = {
     "rows": "bench_rows.py",
     "comparison": "bench_comparison.py",
     "reliability": "bench_reliability.py",
+    "report": "bench_report.py",
 }
 TITLES = {
     "azimuthal": "Binning frames in memory",
@@ -53,6 +54,7 @@ TITLES = {
     "rows": "Cyclers' text files of 700,000 rows [s]",
     "comparison": "Comparison of techniques in a browser: from key to paint [ms]",
     "reliability": "Probabilities of mechanisms against planted truth",
+    "report": "The report of 10,000 frames: size, and time to open it in a browser without a network",
 }
 INTRODUCTION = """# Benchmarks
 

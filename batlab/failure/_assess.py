@@ -53,8 +53,9 @@ class Candidate:
     name, title, probability, prior
         Of the mechanism; `probability` is posterior, whatever else is at work.
     verdict
-        ``"supported"`` (0.9 or more), ``"unlikely"`` (0.1 or less, and half of what it was before or less), ``"not
-        examined"`` (none of its signs was looked for) or ``"not decidable"`` from these techniques.
+        ``"supported"`` (0.9 or more, and an observable that decides on it was looked at), ``"unlikely"`` (0.1 or less,
+        and half of what it was before or less), ``"not examined"`` (none of its signs was looked for) or ``"not
+        decidable"`` from these techniques.
     rivals
         Mechanisms that would explain the same: if the one, then hardly the other.
     measure
@@ -148,7 +149,8 @@ class Assessment:
         for one in self.candidates:
             if one.verdict == "unlikely" and not one.evidence:
                 continue
-            lines.append(f"{one.probability:6.3f}  {one.name}: {one.verdict}")
+            verdict = "not decidable from these techniques" if one.verdict == "not decidable" else one.verdict
+            lines.append(f"{one.probability:6.3f}  {one.name}: {verdict}")
             if one.rivals:
                 lines.append(f"        cannot be told apart from {', '.join(one.rivals)}")
             for observable, bits in one.measure[:2]:
@@ -271,7 +273,7 @@ def _candidates(weighed: Explanations, known: Knowledge, before: np.ndarray) -> 
         mechanism, p = known.mechanisms[name], float(probability[m])
         if not any(sign.observable in looked for sign in mechanism.shows):
             verdict = "not examined"
-        elif p >= SURE:
+        elif p >= SURE and mechanism.is_decidable(looked):
             verdict = "supported"
         else:
             verdict = "unlikely" if p <= min(UNLIKELY, before[m] / 2) else "not decidable"
@@ -290,7 +292,11 @@ def _candidates(weighed: Explanations, known: Knowledge, before: np.ndarray) -> 
 
 
 def _measure(weighed: Explanations, known: Knowledge, name: str, looked: set[str]) -> tuple[tuple[str, float], ...]:
-    """Return the observables not yet looked at that would tell most of a mechanism, with how many bits."""
+    """Return the observables not yet looked at that would tell most of a mechanism, with how many bits.
+
+    Where none that decides on it was looked at, those are named first, however few their bits.
+    """
+    own = () if known.mechanisms[name].is_decidable(looked) else known.mechanisms[name].decided_by
     p = min(max(float(weighed.marginal[weighed.names.index(name)]), 1e-12), 1 - 1e-12)
     doubt = -p * math.log2(p) - (1 - p) * math.log2(1 - p)
     worth = []
@@ -303,9 +309,9 @@ def _measure(weighed: Explanations, known: Knowledge, name: str, looked: set[str
         limit = FINE * what.floor
         shows = np.array([signs[n].probability(limit) if n in signs else 0.0 for n in weighed.names])
         bits = weighed.information(name, shows, what.false_alarm)
-        if bits >= WORTH * doubt:
+        if bits >= WORTH * doubt or observable in own:
             worth.append((observable, bits))
-    return tuple(sorted(worth, key=lambda pair: -pair[1])[:3])
+    return tuple(sorted(worth, key=lambda pair: (pair[0] not in own, -pair[1]))[:3])
 
 
 def _alternatives(weighed: Explanations) -> tuple[tuple[tuple[str, ...], float], ...]:

@@ -38,7 +38,7 @@ def examine(
 
     ``/xrd`` (patterns): lines of the structures in discharged frames (`curves.fit_peaks`), the cell of the first
     structure (`xrd.refine_cell`), shares of light. ``/xas`` (spectra): energies by the reference's spectrum where there
-    is one, `xas.normalize`, edge energies at half the step, white lines. ``/echem`` (record): `echem.cycles`,
+    is one, `xas.normalize`, edge energies at half the step. ``/echem`` (record): `echem.cycles`,
     `resistance`, `plating_signs`, and with `potentials` the losses of each electrode from slow check-ups. Frames that
     do not say their cycle get it from the record's clock.
 
@@ -157,7 +157,7 @@ def _diffraction(
 
 
 def _absorption(attempt: Attempt, spectra: xr.Dataset) -> list[xr.Dataset]:
-    from batlab.xas import align_energy, edge_energy, mu, normalize, white_line
+    from batlab.xas import align_energy, edge_energy, mu, normalize
 
     results: list[xr.Dataset] = []
     if "mu" not in spectra:
@@ -175,8 +175,6 @@ def _absorption(attempt: Attempt, spectra: xr.Dataset) -> list[xr.Dataset]:
             return results
         spectra = normal
     attempt(results, "xas.edge_energy", edge_energy, spectra, method="half_step")
-    if "mu_norm" in spectra:
-        attempt(results, "xas.white_line", white_line, spectra)
     return results
 
 

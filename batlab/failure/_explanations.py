@@ -34,18 +34,22 @@ def outcomes(evidence: Sequence[Evidence], table: Knowledge, names: Sequence[str
     """Return what the evidence says of every sign of the mechanisms `names` that was looked for.
 
     Several looks at one observable count once: seen where any of them saw it, with the effect of the surest, else not
-    seen with the best of their limits.
+    seen with the best of their limits. So do observables that see the same thing (`counted_with` of the table): where
+    the one was looked at, the other adds its evidence to it and nothing to the score.
     """
+    looked = {item.observable for item in evidence}
+    leader = {name: one.counted_with for name, one in table.observables.items() if one.counted_with in looked}
     keys = dict.fromkeys(sign.key for name in names for sign in table.mechanisms[name].shows)
     found = []
     for observable, direction in keys:
         looks = [item for item in evidence if item.observable == observable]
-        if not looks:
+        if not looks or observable in leader:
             continue
         saw = [item for item in looks if item.direction == direction]
         limits = [item.limit for item in (saw or looks)]
         limit = float(np.nanmin(limits)) if np.isfinite(limits).any() else np.nan
-        ids = tuple(item.id for item in (saw or looks))
+        same = [item for item in evidence if leader.get(item.observable) == observable and item.direction == direction]
+        ids = tuple(item.id for item in (*(saw or looks), *(same if saw else ())))
         effect = abs(max(saw, key=lambda item: item.confidence).effect) if saw else np.nan
         found.append(Outcome(observable, direction, bool(saw), limit, effect if effect > 0 else np.nan, ids))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from batlab.errors import did_you_mean
 from batlab.failure import _looks_absorption, _looks_cycling, _looks_scattering
 from batlab.failure._knowledge import Knowledge, knowledge
 from batlab.failure._looks import Look
+from batlab.failure._onset import onset
 from batlab.failure.evidence import Evidence
 from batlab.schema import identity
 
@@ -38,8 +40,6 @@ KINDS: tuple[tuple[Callable[[xr.Dataset], bool], Callable[[xr.Dataset], Iterator
     (_has("stray", "lithium_metal", over="frame"), _looks_scattering.light),
     (lambda table: _has("e0", over="frame")(table) and "mu_norm" not in table, _looks_absorption.edges),
     (_has("edge_step", "mu_norm", over="frame"), _looks_absorption.steps),
-    (lambda table: _has("height", "area", over="frame")(table) and "peak" not in table.dims,
-     _looks_absorption.white_lines),
 )  # fmt: skip
 
 
@@ -57,13 +57,17 @@ def find(
     False alarms are held down over all looks of one call together (Bonferroni): an effect is told where noise gives
     one as large in any of the n looks with a probability below `false_alarm`, by Student's t where σ comes from
     scatter, both ways where an effect may go both ways. The `limit` of a look is the smallest effect that it would have
-    told. An energy scale that no reference holds may drift by 3e-5, which its σ then includes.
+    told. Where a course over cycles or visits is there, what was seen has its onset (`curves.change_points` where there
+    are cycles enough, else the gap between two visits) and its shift per cycle, the state of charge being the same:
+    what does not come back. Shares of light are populations: material that parts from the rest.
+
+    An energy scale that no reference holds may drift by 3e-5, which its σ then includes.
 
     Parameters
     ----------
     *results
         In any order, trees of them too: tables of `echem.cycles`, `resistance`, `degradation_modes`, `plating_signs`;
-        `curves.fit_peaks`, `xrd.refine_cell`, `xrd.phase_changes`; `xas.edge_energy`, `normalize`, `white_line`;
+        `curves.fit_peaks`, `xrd.refine_cell`, `xrd.phase_changes`; `xas.edge_energy`, `normalize`;
         events of `curves.change_points`. Series over ``frame`` are compared by their coordinates ``cycle`` and
         ``state_of_charge`` (0 to 1), else ``capacity`` or ``charge_passed``.
     false_alarm
@@ -156,7 +160,20 @@ def judged(look: Look, known: Knowledge, false_alarm: float, n_looks: int) -> Ev
         frames=look.frames,
         cycles=look.cycles,
         **_origin(look.source, observable.technique),
+        **_course(look, sigma, observable.floor, false_alarm, is_seen),
     )
+
+
+def _course(look: Look, sigma: float, floor: float, false_alarm: float, is_seen: bool) -> dict[str, Any]:
+    """Return onset and shift per cycle, as far as the course tells them."""
+    told: dict[str, Any] = {}
+    if look.cycles is not None and look.cycles[1] > look.cycles[0] and look.kind == "change":
+        length = look.cycles[1] - look.cycles[0]
+        told.update(per_cycle=look.effect / length, per_cycle_sigma=sigma / length)
+    begin = onset(look, floor, false_alarm) if is_seen else None
+    if begin is not None:
+        told.update(onset=begin.at, onset_range=begin.limits, onset_confidence=begin.confidence)
+    return told
 
 
 def _origin(source: xr.Dataset, technique: str) -> dict[str, Any]:
@@ -172,6 +189,13 @@ def _events(events: xr.Dataset, false_alarm: float, n_looks: int) -> list[Eviden
     """Return events of `curves.change_points` and `xrd.phase_changes` that stand out among all looks too."""
     found = []
     is_phases = "change" in events
+    limit = _least_share(events) if is_phases else math.nan
+    if math.isfinite(limit) and "two_phase" not in events["kind"].values.astype(str):
+        found.append(Evidence(
+            "xrd", "two_phases", "none", math.nan, math.nan, "1", limit=limit,
+            test=f"no stretch in which one phase grows and another shrinks; one of {n_looks} looks",
+            **_origin(events, "xrd"),
+        ))  # fmt: skip
     for k in range(events.sizes["event"]):
         row = events.isel(event=k)
         chance = min(1.0, (1.0 - float(row["confidence"])) * n_looks)
@@ -187,12 +211,19 @@ def _events(events: xr.Dataset, false_alarm: float, n_looks: int) -> list[Eviden
         found.append(Evidence(
             technique=technique, quantity=name, direction=way, effect=size,
             effect_sigma=math.nan if is_phases else 1.0, units="1",
-            confidence=1.0 - chance,
+            limit=limit if name == "two_phases" else math.nan, confidence=1.0 - chance,
             test=f"{what}: {kind}, onset {float(row['onset']):.6g} ({ends[0]:.6g} to {float(row['onset_high']):.6g})"
             + ("" if is_phases else f", {size:.1f} σ") + f"; one of {n_looks} looks",
             frames=(min(ends), max(ends)), **_origin(events, technique),
         ))  # fmt: skip
     return found
+
+
+def _least_share(events: xr.Dataset) -> float:
+    """Return the smallest exchange that `xrd.phase_changes` would have told; NaN from cells: they show none."""
+    history = str(events.attrs.get("history", ""))
+    told = re.search(r"xrd\.phase_changes\(.*\bmin_amount=([\d.eE+-]+)", history)
+    return float(told[1]) if told and "xrd.refine_cell(" not in history else math.nan
 
 
 def _datasets(results: tuple[Any, ...]) -> Iterator[xr.Dataset]:

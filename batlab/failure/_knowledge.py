@@ -40,6 +40,7 @@ class Observable:
     found: bool
     instead: str
     needs: str
+    counted_with: str = ""
 
     @property
     def technique(self) -> str:
@@ -105,6 +106,11 @@ class Mechanism:
     effects: tuple[str, ...]
     references: tuple[str, ...]
     shows: tuple[Sign, ...]
+    decided_by: tuple[str, ...] = ()
+
+    def is_decidable(self, looked: Iterable[str]) -> bool:
+        """Return whether one of the observables of its own was looked at, where the table names any."""
+        return not self.decided_by or not set(self.decided_by).isdisjoint(looked)
 
 
 @dataclass(frozen=True, repr=False)
@@ -203,6 +209,10 @@ def read(path: Path) -> Knowledge:
                    for name, body in top.table("observables").items()}  # fmt: skip
     mechanisms = {name: _mechanism(Entry(path, f"mechanism {name!r}", body), name, observables)
                   for name, body in top.table("mechanisms").items()}  # fmt: skip
+    for name, one in observables.items():
+        if one.counted_with and (one.counted_with == name or one.counted_with not in observables):
+            wrong = f"counted_with must be another observable of this table, got {one.counted_with!r}"
+            raise Entry(path, f"observable {name!r}", {}).wrong(wrong)
     digest = hashlib.sha256(content).hexdigest()
     return Knowledge(observables, mechanisms, top.text("version"), digest, path.name if path == OWN else str(path))
 
@@ -218,10 +228,11 @@ class Entry:
     def wrong(self, why: str) -> ReadError:
         return ReadError(f"{self.path}, {self.name}: {why}")
 
-    def only(self, *known: str) -> None:
+    def only(self, *known: str, optional: Iterable[str] = ()) -> None:
+        every = [*known, *optional]
         for key in self.body:
-            if key not in known:
-                hint = did_you_mean(key, known) or f"; it has {', '.join(known)}"
+            if key not in every:
+                hint = did_you_mean(key, every) or f"; it has {', '.join(every)}"
                 raise self.wrong(f"no field is called {key!r}{hint}")
         for key in known:
             if key not in self.body:
@@ -267,7 +278,8 @@ class Entry:
 
 
 def _observable(entry: Entry, name: str) -> Observable:
-    entry.only(*(key for key in Observable.__dataclass_fields__ if key != "name"))
+    known = [key for key in Observable.__dataclass_fields__ if key not in ("name", "counted_with")]
+    entry.only(*known, optional=["counted_with"])
     if name.count(".") != 1 or not all(name.split(".")):
         raise entry.wrong("its name must be technique.quantity, such as 'xrd.line_breadth'")
     return Observable(
@@ -279,11 +291,13 @@ def _observable(entry: Entry, name: str) -> Observable:
         found=entry.truth("found"),
         instead=entry.text("instead"),
         needs=entry.text("needs"),
+        counted_with=entry.text("counted_with") if "counted_with" in entry.body else "",
     )
 
 
 def _mechanism(entry: Entry, name: str, observables: Mapping[str, Observable]) -> Mechanism:
-    entry.only(*(key for key in Mechanism.__dataclass_fields__ if key != "name"))
+    known = [key for key in Mechanism.__dataclass_fields__ if key not in ("name", "decided_by")]
+    entry.only(*known, optional=["decided_by"])
     shows = entry.body["shows"]
     if not isinstance(shows, list) or not shows:
         raise entry.wrong("shows must be a list of at least one sign ([[mechanisms.<name>.shows]])")
@@ -293,6 +307,8 @@ def _mechanism(entry: Entry, name: str, observables: Mapping[str, Observable]) -
     for key in keys:
         if keys.count(key) > 1:
             raise entry.wrong(f"{key[0]} {key[1]} is there twice; one sign says it")
+    shown = [sign.observable for sign in signs]
+    decided_by = entry.words("decided_by", shown) if "decided_by" in entry.body else ()
     references = entry.words("references")
     for reference in references:
         if not DOI.fullmatch(reference):
@@ -308,6 +324,7 @@ def _mechanism(entry: Entry, name: str, observables: Mapping[str, Observable]) -
         effects=entry.words("effects", EFFECTS),
         references=references,
         shows=signs,
+        decided_by=decided_by,
     )
 
 

@@ -21,7 +21,8 @@ class Look:
     """An effect with its σ, before it is judged.
 
     `kind` is ``"change"`` (either way), ``"up"`` or ``"appears"`` (one way only); `freedom` are the degrees of freedom
-    of σ. `source` is the dataset that was looked at.
+    of σ. `source` is the dataset that was looked at. `course` are cycles, the effect in each against the beginning, and
+    its σ (NaN: to be told from the scatter).
     """
 
     observable: str
@@ -33,6 +34,7 @@ class Look:
     frames: tuple[float, float] | None = None
     cycles: tuple[float, float] | None = None
     freedom: float = math.inf
+    course: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,14 +99,26 @@ def pair(series: xr.Dataset) -> Pairs | None:
 
     Frames before the top of a visit's charge meet those before it, later ones those after it.
     """
+    found = pairs_of_visits(series)
+    return found[-1] if found else None
+
+
+def pairs_of_visits(series: xr.Dataset) -> list[Pairs]:
+    """Return the pairs of every later visit with the first, the last visit last; empty where there are no two visits.
+
+    The last visit must have pairs; others without any are left out.
+    """
     state, visit = state_of_charge(series), visits(series)
     if state is None or visit is None:
-        return None
+        return []
     known = np.unique(visit[np.isfinite(state)])
-    if len(known) < 2:
-        return None
-    ends = [np.flatnonzero((visit == one) & np.isfinite(state)) for one in (known[0], known[-1])]
-    falls = [np.arange(len(visit)) > int(np.argmax(state[visit])) for visit in ends]
+    found = [_pair(series, state, visit, known[0], later) for later in known[1:]]
+    return [one for one in found if one is not None] if found and found[-1] is not None else []
+
+
+def _pair(series: xr.Dataset, state: np.ndarray, visit: np.ndarray, begin: int, later: int) -> Pairs | None:
+    ends = [np.flatnonzero((visit == one) & np.isfinite(state)) for one in (begin, later)]
+    falls = [np.arange(len(at)) > int(np.argmax(state[at])) for at in ends]
     first, last = [], []
     for at, is_falling in zip(ends[1], falls[1], strict=True):
         others = ends[0][falls[0] == is_falling]
@@ -123,6 +137,24 @@ def pair(series: xr.Dataset) -> Pairs | None:
     cycle = series["cycle"].values[used].astype(float)
     cycles = float(cycle.min()), float(cycle.max())
     return Pairs(np.array(first), np.array(last), state[last], apart, span, cycles)
+
+
+def course_of(
+    series: xr.Dataset, every: list[Pairs], how: Callable[[Pairs], tuple[float, float]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return cycle, effect and σ of every later visit against the first, by `how`; None where that is not three visits.
+
+    Where the numbers of cycles do not rise from visit to visit there is no course.
+    """
+    there = [pairs for pairs in every if len(pairs.first)]
+    if len(there) < 2:
+        return None
+    cycle = series["cycle"].values.astype(float)
+    place = [float(cycle[there[0].first].min()), *(float(cycle[pairs.last].max()) for pairs in there)]
+    if np.any(np.diff(place) <= 0):
+        return None
+    effect, sigma = np.array([(0.0, 0.0), *map(how, there)]).T
+    return np.array(place), effect, sigma
 
 
 def weighted(values: np.ndarray, sigma: np.ndarray) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Looks at absorption spectra: edges, their step, the white line."""
+"""Looks at absorption spectra: edges, and their step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from batlab.failure._looks import CHARGED, DISCHARGED, Look, Pairs, change, pair, relative
+from batlab.failure._looks import CHARGED, DISCHARGED, Look, Pairs, change, course_of, pairs_of_visits, relative
 
 # Of the energy: what a monochromator's scale drifts between visits and within hours where no reference tells; about a
 # tenth of the bandwidth of Si (1 1 1), 1.3e-4.
@@ -27,36 +27,42 @@ def edges(table: xr.Dataset) -> Iterator[Look]:
 
 def steps(table: xr.Dataset) -> Iterator[Look]:
     """Yield the look at ``edge_step`` (frame): all states, as the amount of metal does not hang on the charge."""
-    pairs = pair(table)
+    every = pairs_of_visits(table)
     values, sigma = _numbers(table, "edge_step")
-    if pairs is None:
+    if not every:
         yield from _ends(table, "xas.edge_step", values, sigma, is_relative=True)
         return
-    effect, spread = change(values, sigma, pairs, relative)
+
+    def how(there: Pairs) -> tuple[float, float]:
+        return change(values, sigma, there, relative)
+
+    pairs, (effect, spread) = every[-1], how(every[-1])
     if np.isfinite(effect):
         told = f"{len(pairs.first)} frames of the last visit to those of the first in the same state"
-        yield Look("xas.edge_step", "change", effect, spread, told, table, pairs.frames, pairs.cycles)
-
-
-def white_lines(table: xr.Dataset) -> Iterator[Look]:
-    """Yield the look at ``height`` (frame) of `xas.white_line`."""
-    yield from _states(table, "height", (("xas.white_line", DISCHARGED),))
+        yield Look("xas.edge_step", "change", effect, spread, told, table, pairs.frames, pairs.cycles,
+                   course=course_of(table, every, how))  # fmt: skip
 
 
 def _states(table: xr.Dataset, name: str, wanted: tuple) -> Iterator[Look]:
-    pairs = pair(table)
+    every = pairs_of_visits(table)
     values, sigma = _numbers(table, name)
-    if pairs is None:
+    if not every:
         yield from _ends(table, wanted[-1][0], values, sigma, is_relative=False)
         return
+
+    def how(there: Pairs) -> tuple[float, float]:
+        return change(values, sigma, there)
+
     for observable, limits in wanted:
-        there: Pairs = pairs.within(limits)
+        chosen = [pairs.within(limits) for pairs in every]
+        there = chosen[-1]
         if not len(there.first):
             continue
-        effect, spread = change(values, sigma, there)
+        effect, spread = how(there)
         if np.isfinite(effect):
             told = f"{len(there.first)} frames of the last visit less those of the first in the same state"
-            yield Look(observable, "change", effect, spread, told, table, there.frames, there.cycles)
+            yield Look(observable, "change", effect, spread, told, table, there.frames, there.cycles,
+                       course=course_of(table, chosen, how))  # fmt: skip
 
 
 def _ends(

@@ -44,7 +44,9 @@ def cycles(table: xr.Dataset) -> Iterator[Look]:
             effect, sigma = (float(one) for one in relative(*(np.asarray(v) for v in (early, d_early, late, d_late))))
         else:
             effect, sigma = late - early, math.hypot(d_early, d_late)
-        yield Look(observable, "change", effect, sigma, told, table, cycles=span, freedom=2 * n - 2)
+        apart = values / early - 1 if is_relative else values - early
+        course = label.astype(float), apart, np.full(len(values), np.nan)
+        yield Look(observable, "change", effect, sigma, told, table, cycles=span, freedom=2 * n - 2, course=course)
     lost = 1 - _column(table, "coulombic_efficiency")[whole][2:]
     lost = lost[np.isfinite(lost)]
     if len(lost) >= FEWEST:
@@ -148,7 +150,10 @@ def losses(table: xr.Dataset) -> Iterator[Look]:
     excess = max(0.0, 1e3 * float(misfit[1]) - 1)
     for name, (observable, doubt) in LOSSES.items():
         sigma = math.hypot(float(table[f"{name}_sigma"].values[ends[1]]), doubt * excess)
-        yield Look(observable, "change", float(table[name].values[ends[1]]), sigma, told, table, cycles=span)
+        spread = np.hypot(table[f"{name}_sigma"].values[known], doubt * excess)
+        course = table["cycle"].values[known].astype(float), table[name].values[known], spread
+        yield Look(observable, "change", float(table[name].values[ends[1]]), sigma, told, table, cycles=span,
+                   course=course)  # fmt: skip
     yield Look("echem.curve_misfit", "up", float(misfit[1] - misfit[0]), 0.1 * float(misfit.max()),
                "misfit of the slow curve to the half cells, last less first", table, cycles=span)  # fmt: skip
 

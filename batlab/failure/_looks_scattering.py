@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import xarray as xr
 
-from batlab.failure._looks import CHARGED, DISCHARGED, Look, Pairs, change, pair, relative, weighted
+from batlab.failure._looks import (
+    CHARGED,
+    DISCHARGED,
+    Look,
+    Pairs,
+    change,
+    course_of,
+    pairs_of_visits,
+    relative,
+    weighted,
+)
 
 STANDARDS = ("Al", "Cu")  # foils: phases that do not change
 UNDECIDED = 2  # status of a fit from which on it says nothing
@@ -17,40 +28,37 @@ APART = 2.0  # widths that lines must lie apart for their areas to be compared
 
 def cells(table: xr.Dataset) -> Iterator[Look]:
     """Yield the look at the c axis in the discharged state."""
-    pairs = pair(table)
-    if pairs is None or "c" not in table:
+    if "c" not in table:
         return
-    there = pairs.within(DISCHARGED)
-    if len(there.first):
-        found = change(table["c"].values, table["c_sigma"].values, there, relative)
-        yield from _told(table, there, "xrd.cell_discharged", "change", found)
+    c, sigma = table["c"].values, table["c_sigma"].values
+    every = [pairs.within(DISCHARGED) for pairs in pairs_of_visits(table)]
+    yield from _told(table, every, "xrd.cell_discharged", "change", lambda there: change(c, sigma, there, relative))
 
 
 def peaks(table: xr.Dataset) -> Iterator[Look]:
     """Yield looks at the layered oxide's lines in the discharged state: breadth, order of the layers, amount."""
-    pairs = pair(table)
+    every = [pairs.within(DISCHARGED) for pairs in pairs_of_visits(table)]
     phase = next((str(name) for name in np.unique(table["phase"].values.astype(str)) if _is_layered(table, name)), None)
-    if pairs is None or phase is None:
+    if not every or phase is None or not len(every[-1].first):
         return
-    there = pairs.within(DISCHARGED)
-    if not len(there.first):
-        return
+    there = every[-1]
     status, names = table["status"].values, table["phase"].values.astype(str)
     ok = ((status[there.first] < UNDECIDED) & (status[there.last] < UNDECIDED)).all(axis=0) & _stands_alone(table)
     ell = np.array([abs(int(str(hkl).split()[-1])) if str(hkl).split() else 0 for hkl in table["hkl"].values])
     layered = ok & (names == phase)
     odd, even = layered & (ell % 2 == 1), layered & (ell % 2 == 0)
     foil = ok & np.isin(names, STANDARDS)
-    yield from _told(table, there, "xrd.line_breadth", "change", _breadth(table, there, layered))
-    yield from _told(table, there, "xrd.layer_order", "change", _ratio(table, there, odd, even))
-    yield from _told(table, there, "xrd.layered_amount", "change", _ratio(table, there, even, foil))
+    for observable, how in (
+        ("xrd.line_breadth", lambda pairs: _breadth(table, pairs, layered)),
+        ("xrd.layer_order", lambda pairs: _ratio(table, pairs, odd, even)),
+        ("xrd.layered_amount", lambda pairs: _ratio(table, pairs, even, foil)),
+    ):
+        yield from _told(table, every, observable, "change", how)
 
 
 def light(table: xr.Dataset) -> Iterator[Look]:
-    """Yield looks at shares of light."""
-    pairs = pair(table)
-    if pairs is None:
-        return
+    """Yield looks at shares of light: populations that part from the rest."""
+    visits = pairs_of_visits(table)
     for name, observable, limits in (
         ("stray", "xrd.second_layered_phase", CHARGED),
         ("stray", "xrd.isolated_material", DISCHARGED),
@@ -58,13 +66,11 @@ def light(table: xr.Dataset) -> Iterator[Look]:
         ("coexisting", "xrd.graphite_coexistence", None),
         ("lithium_metal", "xrd.lithium_metal_line", DISCHARGED),
     ):
-        there = pairs if limits is None else pairs.within(limits)
-        if not len(there.first):
-            continue
+        every = visits if limits is None else [pairs.within(limits) for pairs in visits]
         values, sigma = table[name].values, table[f"{name}_sigma"].values
         if name == "coexisting":
-            there = _most(there, values)
-        yield from _told(table, there, observable, "appears", change(values, sigma, there))
+            every = [_most(pairs, values) for pairs in every]
+        yield from _told(table, every, observable, "appears", partial(change, values, sigma))
 
 
 def _most(pairs: Pairs, values: np.ndarray) -> Pairs:
@@ -123,7 +129,18 @@ def _median(values: np.ndarray, sigma: np.ndarray) -> tuple[float, float]:
     return float(middle), float((1.2533 if len(values) > 2 else 1.0) / np.sqrt(weight.sum()))
 
 
-def _told(table: xr.Dataset, pairs: Pairs, observable: str, kind: str, found: tuple[float, float]) -> Iterator[Look]:
+def _told(
+    table: xr.Dataset,
+    every: list[Pairs],
+    observable: str,
+    kind: str,
+    how: Callable[[Pairs], tuple[float, float]],
+) -> Iterator[Look]:
+    """Yield what `how` says of the last visit, with the course over all of them."""
+    if not every or not len(every[-1].first):
+        return
+    pairs, found = every[-1], how(every[-1])
     if np.isfinite(found[0]) and np.isfinite(found[1]):
         told = f"{len(pairs.first)} frames of the last visit to those of the first in the same state"
-        yield Look(observable, kind, float(found[0]), float(found[1]), told, table, pairs.frames, pairs.cycles)
+        yield Look(observable, kind, float(found[0]), float(found[1]), told, table, pairs.frames, pairs.cycles,
+                   course=course_of(table, every, how))  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 from batlab.errors import choose, refuse_unknown
 
 DIRECTIONS = ("up", "down", "appears", "none")
+COURSE = ("onset", "onset_range", "onset_confidence", "per_cycle", "per_cycle_sigma")
 Span = tuple[float, float]
 
 
@@ -35,6 +36,12 @@ class Evidence:
         How it was judged, in words.
     frames, cycles
         First and last frame (label), first and last cycle, both included; None where that says nothing.
+    onset, onset_range, onset_confidence
+        From which cycle on it is seen, its limits, and how sure it is that it was not there before; None where its
+        course tells no onset: too few visits, or a shift from the beginning on.
+    per_cycle, per_cycle_sigma
+        `effect` over the cycles between the first look and the last, the state of charge being the same: the part that
+        does not come back, per cycle. None without cycles.
     dataset, source, dose
         Identity of the measurement (``schema.identity``), its file, and what is stated of its X-ray dose.
     """
@@ -53,6 +60,11 @@ class Evidence:
     dataset: str = ""
     source: str = ""
     dose: str = ""
+    onset: float | None = None
+    onset_range: Span | None = None
+    onset_confidence: float | None = None
+    per_cycle: float | None = None
+    per_cycle_sigma: float | None = None
 
     def __post_init__(self) -> None:
         choose("direction", self.direction, DIRECTIONS)
@@ -63,7 +75,7 @@ class Evidence:
             raise ValueError(f"confidence must be a number from 0 to 1, got {self.confidence!r}")
         if self.effect_sigma < 0 or self.limit < 0:
             raise ValueError(f"effect_sigma and limit must be at least 0, got {self.effect_sigma!r}, {self.limit!r}")
-        for name in ("frames", "cycles"):
+        for name in ("frames", "cycles", "onset_range"):
             span = getattr(self, name)
             if span is not None:
                 if len(span) != 2 or not span[0] <= span[1]:
@@ -109,7 +121,7 @@ class Evidence:
         given = {name: value for name, value in values.items() if name != "id"}
         for name in ("effect", "effect_sigma", "limit"):
             given[name] = math.nan if given.get(name) is None else float(given[name])
-        for name in ("frames", "cycles"):
+        for name in ("frames", "cycles", "onset_range"):
             given[name] = None if given.get(name) is None else tuple(given[name])
         made = cls(**given)
         if values.get("id", made.id) != made.id:
@@ -133,17 +145,27 @@ class Evidence:
         for name in ("cycles", "frames"):
             span = getattr(self, name)
             if span is not None:
-                return f"{what}; {name} {span[0]:g} to {span[1]:g}"
+                return f"{what}; {name} {span[0]:g} to {span[1]:g}{self._course(unit)}"
         return what
+
+    def _course(self, unit: str) -> str:
+        """Return onset and shift per cycle in words."""
+        told = ""
+        if self.onset is not None and self.onset_range is not None:
+            told += f"; from {self.onset:.4g} on ({self.onset_range[0]:.4g} to {self.onset_range[1]:.4g})"
+        if self.is_seen and self.per_cycle is not None:
+            told += f"; {self.per_cycle:.2g} ± {self.per_cycle_sigma:.1g}{unit} a cycle"
+        return told
 
     def _content(self) -> dict[str, Any]:
         told = asdict(self)
         for name in ("effect", "effect_sigma", "limit", "confidence"):
             value = float(told[name])
             told[name] = value if math.isfinite(value) else None
-        for name in ("frames", "cycles"):
+        for name in ("frames", "cycles", "onset_range"):
             told[name] = None if told[name] is None else list(told[name])
-        return told
+        # What is not told is left out: evidence kept before there were these fields has the id that it had.
+        return {name: value for name, value in told.items() if name not in COURSE or value is not None}
 
 
 def _plain(value: Any) -> float:

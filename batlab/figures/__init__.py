@@ -21,6 +21,7 @@ from batlab.figures.pattern import pattern
 from batlab.figures.pixels import map_image
 from batlab.figures.ring_residuals import ring_residuals
 from batlab.figures.style import phase_colour
+from batlab.figures.timeline import timeline
 from batlab.figures.track import distinct, quantities, track
 from batlab.figures.worksheet_board import worksheet_board
 
@@ -50,6 +51,7 @@ __all__ = [
     "quantities",
     "rank_evidence",
     "ring_residuals",
+    "timeline",
     "track",
     "worksheet_board",
 ]

@@ -38,11 +38,11 @@ def wanted(store: Store | None, marks: Sequence[Mark] | None) -> list[tuple[Mark
 def marks_section(found: list[tuple[Mark, list[Mark]]], results: Sequence[xr.Dataset]) -> Section:
     """Return what people marked, the latest version of each mark, earlier ones folded."""
     shown = {identity(table): statement_of(table) for table in results}
-    columns = ["frames", "range", "category", "mechanism", "confidence", "remark", "author", "time", "data"]
+    columns = ["no.", "frames", "range", "category", "mechanism", "confidence", "remark", "author", "time", "data"]
     columns.append("X-ray dose")
-    rows = [_row(mark, shown) for mark, _ in found]
-    section = Section("Marks", tables=[Table("What people saw", columns, rows)])
-    earlier = [_row(version, shown) for _, versions in found for version in versions]
+    rows = [_row(number, mark, shown) for number, (mark, _) in enumerate(found, 1)]
+    section = Section("Marks", tables=[Table("What people saw", columns, rows)], is_wide=True)
+    earlier = [_row(n, version, shown) for n, (_, versions) in enumerate(found, 1) for version in versions]
     if earlier:
         section.tables.append(Table("Earlier versions of these marks", columns, earlier, is_folded=True))
     authors = sorted({mark.author for mark, _ in found})
@@ -53,13 +53,15 @@ def marks_section(found: list[tuple[Mark, list[Mark]]], results: Sequence[xr.Dat
 def draw_marks(found: Sequence[tuple[Mark, list[Mark]]], shown: Sequence[tuple[Section, xr.Dataset]]) -> None:
     """Draw the marks as boxes on the map of the series that they were made on."""
     for section, table in shown:
-        here = [mark for mark, _ in found if mark.dataset == identity(table)]
+        here = {str(n): mark for n, (mark, _) in enumerate(found, 1) if mark.dataset == identity(table)}
         for _, plot in section.figures:
             if here and plot.select_one({"name": "map_image"}) is not None:
-                figures.add_marks(plot, table, here)
+                figures.add_marks(plot, table, here.values())
+                # Maps count their own marks; a report counts all, as its table and its timeline do.
+                plot.select_one({"name": "mark_boxes"}).data_source.data["number"] = list(here)
 
 
-def _row(mark: Mark, shown: Mapping[str, str]) -> list[str]:
+def _row(number: int, mark: Mark, shown: Mapping[str, str]) -> list[str]:
     first, last = mark.frames
     span = NOTHING
     if mark.axis_range is not None:
@@ -67,7 +69,8 @@ def _row(mark: Mark, shown: Mapping[str, str]) -> list[str]:
     where = "in this report" if mark.dataset in shown else mark.source or mark.dataset[:12]
     frames = str(first) if first == last else f"{first} to {last}"
     sure = f"{100 * mark.confidence:.0f} %"
-    told = [frames, span, mark.category, mark.mechanism, sure, mark.text, mark.author, moment(mark.created), where]
+    who = [mark.author, moment(mark.created), where]
+    told = [str(number), frames, span, mark.category, mark.mechanism, sure, mark.text, *who]
     data = f"{told[-1]} (version {mark.version})" if mark.version > 1 else told[-1]
     return [*told[:-1], data, shown.get(mark.dataset, NOT_ASSESSED)]
 

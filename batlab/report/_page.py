@@ -11,22 +11,20 @@ from importlib.resources import files
 from typing import Any
 
 from batlab.report._numbers import moment
-from batlab.report._sections import Section, Table
+from batlab.report._sections import LONG, Section, Table
 from batlab.schema import version
 
 GENERATOR = "batlab report"
-START = """
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => { part.open = true; }));
-"""
+LONG_WORD = 16  # characters; ten such columns fit a landscape page
 
 
 def page(title: str, summary: str, sections: Sequence[Section]) -> str:
     """Return the whole HTML document."""
     script, places = _embedded(sections)
-    scripts = [*_bokeh_scripts(), START, script]
+    scripts = [*_bokeh_scripts(), _text("print.js"), script]
     body = [_section(section, number, places) for number, section in enumerate(sections)]
     links = "".join(f'<a href="#part{n}">{escape(s.title)}</a>' for n, s in enumerate(sections))
-    css = files("batlab.report").joinpath("report.css").read_text(encoding="utf-8")
+    css = _text("report.css")
     made = f"Made on {moment(datetime.now(UTC))} with batlab {version()}. "
     hint = "The tools above a figure move it, zoom in, and save it."
     return "\n".join(
@@ -46,6 +44,10 @@ def page(title: str, summary: str, sections: Sequence[Section]) -> str:
             "</body></html>\n",
         ]
     )
+
+
+def _text(name: str) -> str:
+    return files("batlab.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _embedded(sections: Sequence[Section]) -> tuple[str, dict[str, str]]:
@@ -72,7 +74,8 @@ def _name(number: int, at: int) -> str:
 
 
 def _section(section: Section, number: int, places: Mapping[str, str]) -> str:
-    parts = [f'<section id="part{number}"><h2>{escape(section.title)}</h2>']
+    kind = ' class="wide"' if section.is_wide else ""
+    parts = [f'<section id="part{number}"{kind}><h2>{escape(section.title)}</h2>']
     if section.lead:
         parts.append(f"<p>{escape(section.lead)}</p>")
     for at, (caption, _) in enumerate(section.figures):
@@ -95,11 +98,20 @@ def _give_tools(plot: Any) -> None:
 
 def _table(table: Table) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.rows)
     inner = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     if table.is_folded:
-        return f'<details><summary>{escape(table.caption)}</summary><div class="scroll"><table>{inner}</details>'
+        left_out = f'<p class="left-out">Not printed: {len(table.rows)} rows, which are in the file.</p>'
+        kind, note = (' class="long"', left_out) if len(table.rows) > LONG else ("", "")
+        summary = f"<summary>{escape(table.caption)}</summary>{note}"
+        return f'<details{kind}>{summary}<div class="scroll"><table>{inner}</details>'
     return f'<div class="scroll"><table><caption>{escape(table.caption)}</caption>{inner}'
+
+
+def _cell(text: str) -> str:
+    """Return a cell of a table; only where a word is too long for a narrow column may it break within words."""
+    kind = ' class="long"' if len(text) > LONG_WORD and max(map(len, text.split()), default=0) > LONG_WORD else ""
+    return f"<td{kind}>{escape(text)}</td>"
 
 
 def _bokeh_scripts() -> list[str]:

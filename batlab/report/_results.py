@@ -10,6 +10,7 @@ import xarray as xr
 
 from batlab import figures
 from batlab.align.dose_ledger import statement_of
+from batlab.figures.cycling import thinned
 from batlab.figures.style import axis_label, unit_sign
 from batlab.figures.track import rescaled
 from batlab.report._numbers import (
@@ -27,6 +28,7 @@ from batlab.report._sections import Section, Table, frame_number, known, one_num
 
 WIDTH = 720  # pixels inside the axes: fits a portrait page and a 1280-pixel screen
 MOST_TRACKS = 4
+MOST_POINTS = 3000  # of a track; more than four a pixel cannot be seen
 
 
 def patterns(table: xr.Dataset) -> Section:
@@ -75,7 +77,10 @@ def track(table: xr.Dataset) -> Section:
     names = figures.distinct(table, list(one_number_a_frame(table)))
     certain = [name for name in names if f"{name}_sigma" in table] or names
     drawn = [name for name in certain if _changes(table[name])][:MOST_TRACKS]
-    plots = [(_caption(table, name), figures.track(table, name, size=(WIDTH, 180))) for name in drawn]
+    plots = []
+    for name in drawn:
+        part, thinner = _thinned(table, name)
+        plots.append((_caption(table, name) + thinner, figures.track(part, name, size=(WIDTH, 180))))
     for _, plot in plots[1:]:
         plot.x_range = plots[0][1].x_range
     section = Section("Tracked quantities", f"{table.sizes['frame']} frames.{_when(table)}", plots)
@@ -84,10 +89,9 @@ def track(table: xr.Dataset) -> Section:
     section.tables.append(Table("Extremes; in brackets 1 σ of the last digits", columns, rows))
     shown, note = rows_to_show(table.sizes["frame"])
     times = ["time"] if "time" in table.coords and table["time"].dims == ("frame",) else []
-    part = table[[*times, *names, *(f"{n}_sigma" for n in names if f"{n}_sigma" in table)]].isel(frame=shown)
-    body = list(
-        zip((frame_number(table, at) for at in shown), *(column_text(part, n) for n in [*times, *names]), strict=True)
-    )
+    numbers = table[[*times, *names, *(f"{n}_sigma" for n in names if f"{n}_sigma" in table)]].isel(frame=shown)
+    columns_of_text = (column_text(numbers, n) for n in [*times, *names])
+    body = list(zip((frame_number(table, at) for at in shown), *columns_of_text, strict=True))
     section.tables.append(
         Table(f"Every frame{note}", ["frame", *times, *(header(table[n]) for n in names)], body, is_folded=True)
     )
@@ -257,6 +261,16 @@ def _extremes(table: xr.Dataset, name: str) -> list[str]:
 def _caption(table: xr.Dataset, name: str) -> str:
     words = str(table[name].attrs.get("long_name") or name)
     return words + ("; bars show 1 σ" if f"{name}_sigma" in table else "")
+
+
+def _thinned(table: xr.Dataset, name: str) -> tuple[xr.Dataset, str]:
+    """Return the frames that a figure shows, and what to say of those left out: a screen has no room for them."""
+    n = table.sizes["frame"]
+    if n <= MOST_POINTS:
+        return table, ""
+    keep = thinned(table[name].values, MOST_POINTS // 2)
+    keep = np.union1d(keep, [0, n - 1])  # so that the axis reaches from the first frame to the last
+    return table.isel(frame=keep), f"; {len(keep)} of {n} frames, with the extremes of every stretch"
 
 
 def _changes(values: xr.DataArray) -> bool:

@@ -10,11 +10,12 @@ import numpy as np
 import xarray as xr
 
 MOST_ROWS = 1000
+LONG = 100  # rows of a folded table from which on it stays folded on paper
 
 
 @dataclass
 class Table:
-    """A table of text; a folded one is opened by a click (and always when printed)."""
+    """A table of text; a folded one is opened by a click, and printed unless it is `LONG`."""
 
     caption: str
     columns: Sequence[str]
@@ -24,13 +25,14 @@ class Table:
 
 @dataclass
 class Section:
-    """A heading, sentences, Bokeh figures with captions, tables."""
+    """A heading, sentences, Bokeh figures with captions, tables; a wide one is printed on landscape pages."""
 
     title: str
     lead: str = ""
     figures: list[tuple[str, Any]] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     summary: str = ""
+    is_wide: bool = False
 
 
 def rows_to_show(n_rows: int) -> tuple[list[int], str]:

@@ -50,7 +50,8 @@ class Condition:
 class Mechanism:
     """Its effects at severity 1 by the end of life, the power of time with which they grow, and where sizes come from.
 
-    What sources give are orders of magnitude for one cell and programme each; severity scales them all together.
+    What sources give are orders of magnitude for one cell and programme each; severity scales them all together. Where
+    a source bears on the kind of effect and not on its size, that is said.
     """
 
     effects: Condition
@@ -84,9 +85,10 @@ MECHANISMS: dict[str, Mechanism] = {
         "Xu et al. 2021, doi:10.1038/s41563-020-0767-8",
     ),
     "cation_mixing": Mechanism(
+        # That nickel on lithium's sites blocks them: the source. How much of it comes in a life is judgement.
         Condition(blocked=0.07, mixing=0.05, resistance=0.15),
         1.0,
-        "Ryu et al. 2018, doi:10.1021/acs.chemmater.7b05269; Märker et al. 2019, doi:10.1021/acs.chemmater.9b00140",
+        "Ohzuku et al. 1993, doi:10.1149/1.2220730; sizes by judgement",
     ),
     "surface_reconstruction": Mechanism(
         # A shell of 5 nm on primary particles of 300 nm is a tenth of their volume.
@@ -102,10 +104,11 @@ MECHANISMS: dict[str, Mechanism] = {
         "Finegan et al. 2020, doi:10.1039/D0EE01191F; Paul et al. 2021, doi:10.1039/D1EE01216A",
     ),
     "transition_metal_dissolution": Mechanism(
-        # Metal on the graphite spoils its interphase: more lithium is lost than nickel.
+        # Metal on the graphite spoils its interphase: more lithium is lost than nickel (the source). How much metal
+        # goes no source says: far more than full cells lose, so that the edge step of absorption shows it at all.
         Condition(dissolved=0.06, side=0.08, resistance=0.10),
         1.0,
-        "Joshi et al. 2014, doi:10.1149/2.0861412jes; Wandt et al. 2016, doi:10.1039/C6TA08865A",
+        "Jung et al. 2019, doi:10.1149/2.1151902jes; amount of metal exaggerated by judgement",
     ),
 }
 

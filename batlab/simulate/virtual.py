@@ -59,6 +59,13 @@ def virtual_cell(
     and a beam that meets more or less of the electrode. Diffraction sees the whole cell; absorption only the positive
     electrode, through a hole in the graphite, so that dissolved nickel is gone from it.
 
+    **Of what kind it is.** A test of the analysis, not of nature: the half cells (`virtual_potentials`) and the phases
+    (`virtual_structures`) that an analysis is given are exactly those that made the data, lines have the shape that is
+    fitted, noise is independent, and every mechanism acts alike in every cell but for its severity. Inverting a model
+    with itself flatters whoever does it ("inverse crime": Kaipio and Somersalo, J. Comput. Appl. Math. 198, 493
+    (2007), doi:10.1016/j.cam.2005.09.027). What is found here is an upper bound of what real cells allow; a
+    calibration on these cells holds for these cells.
+
     Parameters
     ----------
     mechanisms

@@ -144,7 +144,8 @@ def refine_cell(
 
 def _tell_dropped(hkl: np.ndarray, solved: Solved, wrong: np.ndarray, width: np.ndarray, name: str) -> None:
     """Warn of lines dropped throughout that lie off by half their `width` (line,) or more; 0 if unknown."""
-    off = [float(np.nanmedian(np.abs(column))) if bad else 0.0 for column, bad in zip(solved.residual.T, wrong)]
+    off = [float(np.median(np.abs(known))) if bad and (known := column[np.isfinite(column)]).size else 0.0
+           for column, bad in zip(solved.residual.T, wrong)]  # fmt: skip
     told = ", ".join(f"{line} (by {by:.3g})" for line, by, wide in zip(hkl, off, width) if by > 0.5 * wide)
     if told:
         warnings.warn(

@@ -314,3 +314,42 @@ def test_said_probabilities_are_true_shares_where_the_table_is_the_world():
     assert sure.sum() > 30
     assert true[sure].mean() > 0.85
     assert true[said < 0.1].mean() < 0.1
+
+
+def test_resistance_and_hysteresis_are_one_piece_of_evidence():
+    """The voltage between charge and discharge is current times resistance: seen twice, it counts once."""
+    rise = look("echem.resistance", "up", 0.3, limit=0.05)
+    wide = look("echem.hysteresis", "up", 0.3, limit=0.05)
+    once, twice = assess([rise], materials=CELL), assess([rise, wide], materials=CELL)
+    for one in once.candidates:
+        assert twice[one.name].probability == pytest.approx(one.probability)
+    assert [term.what for term in twice.terms("sei_growth") if "hysteresis" in term.what] == []
+    # What saw the same is named, and explained by the same.
+    assert set(twice["sei_growth"].evidence) == {rise.id, wide.id}
+    assert twice.unexplained == ()
+    # Alone it counts.
+    assert assess([wide], materials=CELL)["sei_growth"].probability > knowledge().mechanisms["sei_growth"].prior
+
+
+def test_what_counts_with_another_says_nothing_against_it():
+    rise, narrow = look("echem.resistance", "up", 0.3, limit=0.05), look("echem.hysteresis", "none", 0.0, limit=0.05)
+    once, twice = assess([rise], materials=CELL), assess([rise, narrow], materials=CELL)
+    assert twice.ranking == once.ranking
+    other = assess([look("echem.resistance", "none", 0.0, limit=0.05), look("echem.hysteresis", "up", 0.3)])
+    assert [item.observable for item in other.unexplained] == ["echem.hysteresis"]
+
+
+def test_nothing_is_supported_that_was_not_looked_at_where_it_would_tell():
+    """Evidence that others show as well may make it probable; that decides nothing, and what would is named."""
+    echem = [look("echem.resistance", "up", 0.5, limit=0.03), look("echem.positive_loss", "up", 0.06, limit=0.01),
+             look("echem.voltage_fade", "down", 0.02, limit=0.005)]  # fmt: skip
+    said = assess(echem, materials=CELL, prior={"surface_reconstruction": 0.9})
+    one = said["surface_reconstruction"]
+    assert one.probability > 0.9
+    assert one.verdict == "not decidable"
+    own = knowledge().mechanisms["surface_reconstruction"].decided_by
+    assert {name for name, _ in one.measure} <= set(own)
+    assert one.measure
+    assert "surface_reconstruction: not decidable from these techniques" in str(said)
+    more = assess([*echem, look("xas.edge_charged", "down", -0.2, limit=0.08)], materials=CELL)
+    assert more["surface_reconstruction"].verdict == "supported"

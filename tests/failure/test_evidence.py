@@ -68,3 +68,21 @@ def test_wrong_values_are_refused(change, complaint):
 def test_unknown_keys_are_refused():
     with pytest.raises(TypeError, match=r"does not know the keyword 'efect'; did you mean 'effect'"):
         Evidence.from_dict(LOOK.as_dict() | {"efect": 1.0})
+
+
+def test_evidence_without_a_course_keeps_the_id_that_it_always_had():
+    """Ids stand in stores and signed worksheets: fields that came later must not change them."""
+    plain = Evidence("xas", "edge_step", "none", 0.01, 0.02, "1", limit=0.06)
+    told = plain.as_dict()
+    assert not {"onset", "onset_range", "onset_confidence", "per_cycle", "per_cycle_sigma"} & told.keys()
+    # SHA-256 of the fields of the first format, by hashlib and json.
+    import hashlib
+    import json
+
+    first = {key: value for key, value in told.items() if key != "id"}
+    assert plain.id == hashlib.sha256(json.dumps(first, sort_keys=True).encode()).hexdigest()[:32]
+    late = Evidence("xas", "edge_step", "down", -0.1, 0.02, "1", onset=45, onset_range=(30, 60), per_cycle=-0.1)
+    assert late.id != Evidence("xas", "edge_step", "down", -0.1, 0.02, "1").id
+    assert Evidence.from_dict(late.as_dict()) == late
+    with pytest.raises(ValueError, match="onset_range must be"):
+        Evidence("xas", "edge_step", "down", -0.1, 0.02, "1", onset=45, onset_range=(60, 30))

@@ -62,7 +62,6 @@ def structures():
 def examined(mechanisms, seed, structures, **words):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)  # of xrd.refine_cell
         cell = simulate.virtual_cell(mechanisms, seed=seed, **words)
         return examine(cell, structures=structures, standard="Al", potentials=simulate.virtual_potentials())
 
@@ -168,6 +167,75 @@ def test_a_fading_capacity_is_told_and_a_steady_one_is_not():
     steady = find(table_of_cycles(1 + rng.normal(0, 1e-3, 100)))
     assert not any(item.is_seen for item in steady)
     assert "echem.capacity" in by_name(steady)
+
+
+def test_the_onset_of_a_knee_and_the_shift_per_cycle_are_told():
+    """Level for 60 cycles, then 4e-3 a cycle: the planted corner lies in the limits, noise of 1e-3 or not."""
+    cycle = np.arange(1, 101)
+    level = 1 - 4e-3 * np.maximum(cycle - 60, 0) + np.random.default_rng(5).normal(0, 1e-3, 100)
+    item = by_name(find(table_of_cycles(level)))["echem.capacity"]
+    assert item.onset_range[0] <= 60 <= item.onset_range[1]
+    assert item.onset == pytest.approx(60, abs=2)
+    assert item.onset_confidence > 0.95
+    # 38 cycles of fading on average of the last five, over 99 cycles.
+    assert item.per_cycle == pytest.approx(-4e-3 * 38 / 99, abs=3 * item.per_cycle_sigma)
+    assert "from 60" in str(item) or "from 59" in str(item) or "from 61" in str(item)
+    assert Evidence.from_dict(item.as_dict()) == item
+
+
+def test_fading_from_the_beginning_has_no_onset_and_nothing_seen_has_none():
+    rng = np.random.default_rng(1)
+    item = by_name(find(table_of_cycles(1 - 2e-3 * np.arange(100) + rng.normal(0, 1e-3, 100))))["echem.capacity"]
+    assert item.onset is None
+    assert item.per_cycle == pytest.approx(item.effect / 99)
+    steady = by_name(find(table_of_cycles(1 + rng.normal(0, 1e-3, 100))))["echem.capacity"]
+    assert steady.onset is None
+    assert abs(steady.per_cycle) < 3 * steady.per_cycle_sigma
+
+
+def test_of_a_few_visits_the_onset_is_the_gap_in_which_it_came():
+    """Charged edges of visits at cycles 1, 30, 60 and 90, the last two lower by 0.5 eV: between 30 and 60."""
+    cycle = np.repeat([1, 30, 60, 90], 3)
+    shift = np.where(np.arange(12) >= 6, -0.5, 0.0) * (np.arange(12) % 3 == 2)
+    data = edges(np.tile([8343.0, 8344.0, 8344.8], 4) + shift, cycle=tuple(cycle), state=(0.0, 0.5, 1.0) * 4)
+    item = by_name(find(data))["xas.edge_charged"]
+    assert (item.onset, item.onset_range) == (45.0, (30.0, 60.0))
+    assert item.onset_confidence > 0.99
+    assert item.per_cycle == pytest.approx(-0.5 / 89)
+    assert item.per_cycle_sigma == pytest.approx(item.effect_sigma / 89)
+    # Two visits tell no onset.
+    assert by_name(find(data.isel(frame=[0, 1, 2, 9, 10, 11])))["xas.edge_charged"].onset is None
+
+
+def test_two_phases_that_are_not_seen_have_a_limit_from_lines_and_none_from_cells():
+    import batlab as bl
+
+    frame = np.arange(20)
+    coords = {
+        "frame": quantity("frame", frame, "1", "frame"),
+        "phase": quantity("peak", np.array(["A", "B"]), "1", "phase"),
+        "peak": quantity("peak", [0, 1], "1", "peak"),
+        "hkl": quantity("peak", np.array(["0 0 3", "1 1 1"]), "1", "indices"),
+    }
+    dims = ("frame", "peak")
+    noise = np.random.default_rng(0).normal(0, 1e-3, (20, 2))
+    values = {
+        "position": (2.0 + 1e-6 * noise, 1e-5, "1/angstrom"), "area": (100 * (1 + noise), 0.1, "count"),
+        "fwhm": (0.01 + 0 * noise, 1e-4, "1/angstrom"), "status": (0 * noise, None, "1"),
+    }  # fmt: skip
+    variables = {n: quantity(dims, v, u, n) for n, (v, _, u) in values.items()}
+    variables |= {f"{n}_sigma": quantity(dims, np.full((20, 2), s), u, "1 σ") for n, (_, s, u) in values.items() if s}
+    lines = xr.Dataset(variables, coords, {"axis": "q"})
+    (item,) = find(bl.xrd.phase_changes(lines))
+    assert (item.observable, item.direction, item.limit) == ("xrd.two_phases", "none", 0.05)
+    (other,) = find(bl.xrd.phase_changes(lines, min_amount=0.2))
+    assert other.limit == 0.2
+    cell = {"volume": quantity("frame", np.full(20, 100.0) + noise[:, 0], "angstrom^3", "volume"),
+            "volume_sigma": quantity("frame", np.full(20, 1e-3), "angstrom^3", "1 σ")}  # fmt: skip
+    from batlab.schema import record
+
+    cells = record(xr.Dataset(cell, {"frame": coords["frame"]}, {"phase": "A"}), "xrd.refine_cell")
+    assert find(bl.xrd.phase_changes(cells)) == []
 
 
 def test_few_cycles_say_nothing():

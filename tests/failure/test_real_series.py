@@ -95,7 +95,15 @@ def test_cs2_35_fades_and_its_resistance_rises():
     # One record decides nothing about particles, phases or metals, and says what would.
     for name in ("fatigued_phase", "cation_mixing", "transition_metal_dissolution"):
         assert answer[name].verdict != "supported"
-    assert any(one.measure for one in answer.candidates)
+    # Its resistance and its hysteresis are one thing: together they once made this 0.74.
+    surface = answer["surface_reconstruction"]
+    assert surface.verdict == "not decidable"
+    assert surface.probability < 0.5
+    assert {name.partition(".")[0] for name, _ in surface.measure} <= {"xas", "xrd", "gas"}
+    assert surface.measure
+    assert "surface_reconstruction: not decidable from these techniques" in str(answer)
+    assert not any(one.verdict == "supported" for one in answer.candidates)
+    assert capacity.per_cycle < 0
     assert "measure" in str(answer)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batlab import simulate
+from batlab import failure, simulate
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 bench = pytest.importorskip("bench_reliability")
@@ -25,6 +25,27 @@ def test_the_calibration_error_is_that_of_its_definition():
     said = np.array([[0.5] * 10, [0.9] * 10])
     true = np.array([[True] * 8 + [False] * 2, [True] * 10])
     assert bench.calibration_error(said, true) == pytest.approx(0.2)
+
+
+def test_the_error_of_doubtful_answers_is_theirs_alone():
+    """0.5 said of ten of which eight are true: 0.3, whatever was said of the others."""
+    import numpy as np
+
+    said = np.array([[0.5] * 10, [0.99] * 10])
+    true = np.array([[True] * 8 + [False] * 2, [False] * 10])
+    assert bench.middle_error(said, true) == pytest.approx(0.3)
+    assert np.isnan(bench.middle_error(said[1:], true[1:]))
+    low, high = bench.interval(said, true, n=200, error=bench.middle_error)
+    assert low <= 0.3 <= high
+
+
+def test_the_curve_over_all_candidates_is_printed(capsys):
+    seen = failure.Evidence("xrd", "second_layered_phase", "appears", 0.2, 0.01, "1", limit=0.03, confidence=1.0)
+    bench.told([({"fatigued_phase": 0.5}, [seen])] * 3)
+    said = capsys.readouterr().out
+    n = len(failure.knowledge().possible(bench.MATERIALS))
+    assert f"all {n} candidates" in said
+    assert said.count("said 0.2 to 0.8 only") == 2
 
 
 def test_twenty_cells():

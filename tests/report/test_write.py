@@ -57,7 +57,7 @@ def test_everything_is_in_it(tmp_path, experiment, store, read_page):
     ):
         assert text in page.text, text
     assert page.text.index("Patterns") < page.text.index("Unit cell") < page.text.index("What people saw")
-    assert len(page.tags("figure")) == 9  # map, pattern, voltage; a, volume; events; cycling; 2 peaks
+    assert len(page.tags("figure")) == 10  # timeline; map, pattern, voltage; a, volume; events; cycling; 2 peaks
     assert path.stat().st_size < 3e6
 
 
