@@ -80,6 +80,8 @@ class TechniqueComparison(SharedAxis):
     >>> print(comparison.estimate("xas"))  # doctest: +SKIP
     """
 
+    screen: ComparisonScreen
+
     def __init__(
         self,
         tree: xr.DataTree,
