@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from batlab._kernels.reference_band import band_product
 from batlab._kernels.reference_decode import decode_blocks
 from batlab._kernels.reference_edge import pre_edge, steepest
 from batlab._kernels.reference_nnls import bounded_least_squares
@@ -13,6 +14,7 @@ from batlab._kernels.reference_spline import cubic_spline
 from batlab._kernels.reference_splitting import split_bbox, split_full
 
 __all__ = [
+    "band_product",
     "bounded_least_squares",
     "cubic_spline",
     "decode_blocks",

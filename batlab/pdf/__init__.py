@@ -1,0 +1,13 @@
+"""Total scattering: S(Q), F(Q) and G(r) of whole series, and the structures behind them."""
+
+from batlab.lazy import names as _names
+
+# Public name -> module that holds it: one line a name.
+_HOMES: dict[str, str] = {
+    "g_of_r": "reduction",
+    "termination_window": "operator",
+    "scattering_power": "composition",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+__getattr__, __dir__ = _names(__name__, _HOMES)
