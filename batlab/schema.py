@@ -38,6 +38,7 @@ DIMENSIONS: dict[str, str] = {
     "energy_loss": "eV",
     "k": "1/angstrom",
     "r": "angstrom",
+    "r_other": "angstrom",
     "radius": "mm",
     "phase": "1",
     "component": "1",

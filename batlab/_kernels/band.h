@@ -6,36 +6,35 @@
 
 #define BAND_TOGETHER 4
 #define BAND_LANES 8
+#define BAND_SUM(s) ((((s)[0] + (s)[4]) + ((s)[2] + (s)[6])) + (((s)[1] + (s)[5]) + ((s)[3] + (s)[7])))
 
-/* v: BAND_TOGETHER curves; out: as many, m numbers each. The order of the sums is that of one frame alone. */
+/* v: BAND_TOGETHER curves; out: as many, m numbers each. The order of a frame's sums is the same in any company. */
 BATLAB_CLONES
 static void band_rows(const double *const *v, const ptrdiff_t *first, const ptrdiff_t *start, const double *weights,
                       ptrdiff_t m, double *const *out) {
-    const double *v0 = v[0], *v1 = v[1], *v2 = v[2], *v3 = v[3];
     for (ptrdiff_t j = 0; j < m; j++) {
         const double *restrict w = weights + start[j];
         const ptrdiff_t n = start[j + 1] - start[j], whole = n - n % BAND_LANES;
-        const double *restrict a = v0 + first[j], *restrict b = v1 + first[j];
-        const double *restrict c = v2 + first[j], *restrict d = v3 + first[j];
-        double s[BAND_TOGETHER][BAND_LANES] = {{0}}, sums[BAND_TOGETHER];
-        for (ptrdiff_t t = 0; t < whole; t += BAND_LANES)
-            for (int l = 0; l < BAND_LANES; l++) {
-                s[0][l] += w[t + l] * a[t + l];
-                s[1][l] += w[t + l] * b[t + l];
-                s[2][l] += w[t + l] * c[t + l];
-                s[3][l] += w[t + l] * d[t + l];
-            }
+        const double *restrict a = v[0] + first[j], *restrict b = v[1] + first[j];
+        const double *restrict c = v[2] + first[j], *restrict d = v[3] + first[j];
+        double sa[BAND_LANES] = {0}, sb[BAND_LANES] = {0}, sc[BAND_LANES] = {0}, sd[BAND_LANES] = {0};
+        double ra = 0.0, rb = 0.0, rc = 0.0, rd = 0.0;
+        for (ptrdiff_t t = 0; t < whole; t += BAND_LANES) {
+            for (int l = 0; l < BAND_LANES; l++) sa[l] += w[t + l] * a[t + l];
+            for (int l = 0; l < BAND_LANES; l++) sb[l] += w[t + l] * b[t + l];
+            for (int l = 0; l < BAND_LANES; l++) sc[l] += w[t + l] * c[t + l];
+            for (int l = 0; l < BAND_LANES; l++) sd[l] += w[t + l] * d[t + l];
+        }
         for (ptrdiff_t t = whole; t < n; t++) {
-            s[0][t - whole] += w[t] * a[t];
-            s[1][t - whole] += w[t] * b[t];
-            s[2][t - whole] += w[t] * c[t];
-            s[3][t - whole] += w[t] * d[t];
+            ra += w[t] * a[t];
+            rb += w[t] * b[t];
+            rc += w[t] * c[t];
+            rd += w[t] * d[t];
         }
-        for (int f = 0; f < BAND_TOGETHER; f++) {
-            for (int l = 0; l < 4; l++) s[f][l] += s[f][l + 4];
-            sums[f] = (s[f][0] + s[f][2]) + (s[f][1] + s[f][3]);
-            out[f][j] = sums[f];
-        }
+        out[0][j] = ra + BAND_SUM(sa);
+        out[1][j] = rb + BAND_SUM(sb);
+        out[2][j] = rc + BAND_SUM(sc);
+        out[3][j] = rd + BAND_SUM(sd);
     }
 }
 #endif

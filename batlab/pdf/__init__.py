@@ -4,6 +4,8 @@ from batlab.lazy import names as _names
 
 # Public name -> module that holds it: one line a name.
 _HOMES: dict[str, str] = {
+    "covariance": "covariances",
+    "correct": "explicit",
     "g_of_r": "reduction",
     "termination_window": "operator",
     "scattering_power": "composition",

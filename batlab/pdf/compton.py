@@ -22,8 +22,8 @@ def compton(element: str, q: np.ndarray) -> np.ndarray:
     of the Klein-Nishina cross-section times S over all angles. They are matched to 0.5 % (La 1.7 %); S agrees with
     Hubbell's tables to 2 %. The recoil's shift of energy (Breit-Dirac factor) is left to the correction that uses it.
 
-    >>> compton("Ni", np.array([0.0, 60.0])).round(0).tolist()
-    [0.0, 28.0]
+    >>> compton("Ni", np.array([1.0, 60.0])).round(0).tolist()
+    [2.0, 27.0]
     """
     import xraydb
 

@@ -89,8 +89,9 @@ def background_of(patterns: xr.Dataset, background: xr.Dataset | None, bgscale: 
     grid = np.asarray(patterns["q"].values, dtype=float)
     if not np.array_equal(found.x, grid):
         raise SchemaError(
-            f"{function}: the background has {len(found.x)} points from {found.x[0]:g} to {found.x[-1]:g}, the patterns "
-            f"{len(grid)} from {grid[0]:g} to {grid[-1]:g} 1/angstrom; bring them onto one grid with curves.regrid"
+            f"{function}: the background has {len(found.x)} points from {found.x[0]:g} to {found.x[-1]:g}, the "
+            f"patterns {len(grid)} from {grid[0]:g} to {grid[-1]:g} 1/angstrom; bring them onto one grid with "
+            "curves.regrid"
         )
     units = [one["intensity"].attrs.get("units") for one in (patterns, background)]
     if units[0] != units[1]:

@@ -83,11 +83,11 @@ def g_of_r(
     Returns
     -------
     xarray.Dataset
-        ``i_q`` (X-rays: electron units; neutrons: fm²), ``s_q`` [1], ``f_q`` [1/angstrom] (frame, q); ``g_r`` (frame, r)
-        [1/angstrom²]; ``scale`` (frame). With ``intensity_sigma`` each has its σ; that of `g_r` is propagated through
-        the whole operator, polynomial included (`pdf.covariance` gives it between any two r), that of the others
-        leaves out the polynomial's own error, and none holds that of `scale`. Other variables and coordinates of
-        frames stay.
+        ``i_q`` (X-rays: electron units; neutrons: fm²), ``s_q`` [1], ``f_q`` [1/angstrom] (frame, q); ``g_r``
+        (frame, r) [1/angstrom²]; ``scale`` (frame). With ``intensity_sigma`` each has its σ; that of `g_r` is
+        propagated through the whole operator, polynomial included (`pdf.covariance` gives it between any two r), that
+        of the others leaves out the polynomial's own error, and none holds that of `scale`. Other variables and
+        coordinates of frames stay.
 
     Raises
     ------
@@ -190,13 +190,14 @@ def _settings(
     last = float(q[-1]) + 1.01 * float(q[-1] - q[-2])
     if not qmax <= qmaxinst <= last:
         raise ValueError(
-            f"{name}: qmax {qmax:g} and qmaxinst {qmaxinst:g} must rise and end with the data, at {q[-1]:.6g} 1/angstrom"
+            f"{name}: qmax {qmax:g} and qmaxinst {qmaxinst:g} must rise and end with the data, at "
+            f"{q[-1]:.6g} 1/angstrom"
         )
     n_used = int(((q >= qmin) & (q <= qmax)).sum())
     if not 0 < qmin < qmax or n_used < 8:
         raise ValueError(
-            f"{name}: {n_used} points lie between qmin {qmin:g} and qmax {qmax:g} 1/angstrom, 8 are needed; the data go "
-            f"from {q[0]:g} to {q[-1]:g}"
+            f"{name}: {n_used} points lie between qmin {qmin:g} and qmax {qmax:g} 1/angstrom, 8 are needed; the data "
+            f"go from {q[0]:g} to {q[-1]:g}"
         )
     if rpoly is not None and not (0 < rpoly <= 10 and rpoly * qmaxinst / np.pi + 2 < n_used / 4):
         raise ValueError(
