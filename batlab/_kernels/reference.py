@@ -8,6 +8,7 @@ from batlab._kernels.reference_band import band_product
 from batlab._kernels.reference_decode import decode_blocks
 from batlab._kernels.reference_edge import pre_edge, steepest
 from batlab._kernels.reference_nnls import bounded_least_squares
+from batlab._kernels.reference_pairs import pair_density
 from batlab._kernels.reference_rings import rings
 from batlab._kernels.reference_sine import sine_transform
 from batlab._kernels.reference_spline import cubic_spline
@@ -18,6 +19,7 @@ __all__ = [
     "bounded_least_squares",
     "cubic_spline",
     "decode_blocks",
+    "pair_density",
     "pre_edge",
     "rings",
     "sine_transform",

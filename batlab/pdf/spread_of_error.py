@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from batlab.pdf.operator import Operator
-from batlab.pdf.transform import Band
+from batlab.pdf.transform import Band, interpolation
 
 OVERSAMPLING = 1.4
 TAPS = 16
@@ -32,12 +32,5 @@ def variance_of(plan: Operator) -> Variance:
     """
     step = np.pi / (OVERSAMPLING * 2 * plan.q[plan.n_used - 1])
     places = np.arange(int(np.floor(plan.r[0] / step)) - TAPS // 2, int(plan.r[-1] / step) + TAPS // 2 + 2)
-    x = plan.r / step
-    first = np.floor(x).astype(np.intp) - TAPS // 2 + 1 - places[0]
-    distance = x[:, None] - places[first[:, None] + np.arange(TAPS)]
-    taper = np.i0(np.pi * TAPS / 2 * (1 - 1 / OVERSAMPLING) * np.sqrt(np.clip(1 - (2 * distance / TAPS) ** 2, 0, None)))
-    weights = np.sinc(distance) * taper
-    weights /= weights.sum(axis=1, keepdims=True)
-    start = np.arange(0, TAPS * len(x) + 1, TAPS, dtype=np.intp)
     squares = (plan.matrix(places * step) ** 2).T.astype(np.float32)
-    return Variance(np.ascontiguousarray(squares), Band(first, start, np.ascontiguousarray(weights.ravel())))
+    return Variance(np.ascontiguousarray(squares), interpolation(plan.r / step, places, OVERSAMPLING, TAPS))

@@ -104,3 +104,18 @@ def _columns(x: np.ndarray, grid: np.ndarray, scale: np.ndarray) -> Band:
         weights.append(_window(x[begin:end] - point) * scale[begin:end])
         start.append(start[-1] + end - begin)
     return Band(np.array(first, np.intp), np.array(start, np.intp), np.concatenate(weights))
+
+
+def interpolation(x: np.ndarray, grid: np.ndarray, oversampling: float, taps: int) -> Band:
+    """Return the band matrix that interpolates curves on whole numbers `grid` to `x`, in the same unit.
+
+    The curve's highest frequency must lie `oversampling` times below that of the grid. A sinc under a Kaiser window,
+    which errs by exp(-π taps/2 (1 - 1/oversampling)) of the curve.
+    """
+    first = np.floor(x).astype(np.intp) - taps // 2 + 1 - grid[0]
+    distance = x[:, None] - grid[first[:, None] + np.arange(taps)]
+    root = np.sqrt(np.clip(1 - (2 * distance / taps) ** 2, 0, None))
+    weights = np.sinc(distance) * np.i0(np.pi * taps / 2 * (1 - 1 / oversampling) * root)
+    weights /= weights.sum(axis=1, keepdims=True)
+    start = np.arange(0, taps * len(x) + 1, taps, dtype=np.intp)
+    return Band(first.astype(np.intp), start, np.ascontiguousarray(weights.ravel()))

@@ -28,17 +28,18 @@ def pattern(q, intensity, sigma=None):
     return xr.Dataset(made, coords)
 
 
-def shells(q, a=3.524, u=0.005, reach=70.0, damping=0.075):
+def shells(q, a=3.524, u=0.005, reach=110.0, damping=0.045):
     """S(Q) of an f.c.c. crystal from its shells, damped in r by a Gaussian: known without any transform."""
-    n = int(reach / a) + 2
-    grid = np.stack(np.meshgrid(*[np.arange(-n, n + 1)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    places = np.concatenate([grid + shift for shift in ([0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0])])
-    r, count = np.unique(np.round(a * np.linalg.norm(places, axis=1), 9), return_counts=True)
-    r, count = r[(r > 0) & (r < reach)], count[(r > 0) & (r < reach)]
-    weight = count * np.exp(-((damping * r) ** 2) / 2)
-    s = 1 + (weight * np.sinc(np.outer(q, r) / np.pi)).sum(1) * np.exp(-u * q**2)
+    n = int(2 * reach / a) + 1
+    squares = np.arange(-n, n + 1) ** 2
+    odd = np.arange(-n, n + 1) % 2
+    total = squares[:, None, None] + squares[:, None] + squares
+    even = (odd[:, None, None] + odd[:, None] + odd) % 2 == 0
+    count = np.bincount(total[even & (total <= (2 * reach / a) ** 2)])
+    r = a / 2 * np.sqrt(np.flatnonzero(count)[1:])
+    weight = count[count > 0][1:] * np.exp(-((damping * r) ** 2) / 2)
     # The mean density, damped likewise, scatters below 0.3 only.
-    return s
+    return 1 + np.sinc(np.outer(q, r) / np.pi) @ weight * np.exp(-u * q**2)
 
 
 def rw(ours, given):
