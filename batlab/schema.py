@@ -50,6 +50,8 @@ DIMENSIONS: dict[str, str] = {
     "channel": "1",
     "mass": "1",
     "site": "1",
+    "parameter": "1",
+    "parameter_other": "1",
     "combination": "1",
     "lag": "s",
     "spot": "1",

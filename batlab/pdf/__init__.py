@@ -4,8 +4,10 @@ from batlab.lazy import names as _names
 
 # Public name -> module that holds it: one line a name.
 _HOMES: dict[str, str] = {
+    "calculate": "calculation",
     "covariance": "covariances",
     "correct": "explicit",
+    "fit": "fitting",
     "g_of_r": "reduction",
     "termination_window": "operator",
     "scattering_power": "composition",
