@@ -51,6 +51,7 @@ DIMENSIONS: dict[str, str] = {
     "mass": "1",
     "site": "1",
     "parameter": "1",
+    "frame_other": "1",
     "parameter_other": "1",
     "combination": "1",
     "lag": "s",

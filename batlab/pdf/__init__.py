@@ -4,12 +4,16 @@ from batlab.lazy import names as _names
 
 # Public name -> module that holds it: one line a name.
 _HOMES: dict[str, str] = {
+    "BONDS": "bond_lengths",
+    "bonds": "bond_lengths",
     "calculate": "calculation",
     "covariance": "covariances",
     "correct": "explicit",
+    "difference": "comparison",
     "fit": "fitting",
     "g_of_r": "reduction",
     "termination_window": "operator",
+    "similarity": "comparison",
     "scattering_power": "composition",
 }
 
