@@ -73,8 +73,8 @@ def bonds(
     Returns
     -------
     xarray.Dataset
-        (frame, peak): ``position``, ``width`` (standard deviation) [angstrom], ``area``, ``coordination`` [1], each with
-        σ; ``status`` (0 ok, 1 at_bound, 2 not_converged, 3 no_peak, 4 no_data; numbers are NaN from 2 up);
+        (frame, peak): ``position``, ``width`` (standard deviation) [angstrom], ``area``, ``coordination`` [1], each
+        with σ; ``status`` (0 ok, 1 at_bound, 2 not_converged, 3 no_peak, 4 no_data; numbers are NaN from 2 up);
         coordinate ``bond`` (peak).
 
     Raises
@@ -146,7 +146,8 @@ def _ranges(
         low, high = (float(one) for one in limits)
         if not r[0] <= low < high <= r[-1]:
             raise ValueError(
-                f"{name}: {word!r} from {low:g} to {high:g} angstrom must rise and lie in the data, {r[0]:g} to {r[-1]:g}"
+                f"{name}: {word!r} from {low:g} to {high:g} angstrom must rise and lie in the data, "
+                f"{r[0]:g} to {r[-1]:g}"
             )
         made[word] = (low, high)
     if not made:
