@@ -68,24 +68,32 @@ static inline void pairs_line(const pairs_task *t, ptrdiff_t i, ptrdiff_t j, con
     }
 }
 
-/* Planes of a lattice lie 1/|a*| apart: how many of them a sphere of `longest` and one cell reach. */
-static inline double pairs_count(const double *a, const double *b, const double *c, double longest) {
+/* The reciprocal vector of a: the planes b, c lie 1/|a*| apart. */
+static inline void pairs_reciprocal(const double *a, const double *b, const double *c, double *star) {
     const double n[3] = {b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0]};
-    const double volume = fabs(a[0] * n[0] + a[1] * n[1] + a[2] * n[2]);
-    return ceil(longest * sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2]) / volume) + 2.0;
+    const double volume = a[0] * n[0] + a[1] * n[1] + a[2] * n[2];
+    for (int k = 0; k < 3; k++) star[k] = n[k] / volume;
 }
+
+static inline double pairs_dot(const double *a, const double *b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
 
 static void pairs_model(const pairs_task *t) {
     const double longest = (double)(t->n_points - 1) * t->step;
     const double *a = t->cell, *b = t->cell + 3, *c = t->cell + 6;
-    const double na = pairs_count(a, b, c, longest), nb = pairs_count(b, c, a, longest);
+    double a_star[3], b_star[3];
+    pairs_reciprocal(a, b, c, a_star);
+    pairs_reciprocal(b, c, a, b_star);
+    const double na = ceil(longest * sqrt(pairs_dot(a_star, a_star))) + 1.0;
+    const double nb = ceil(longest * sqrt(pairs_dot(b_star, b_star))) + 1.0;
     for (ptrdiff_t i = 0; i < t->n_centres; i++) {
         for (ptrdiff_t j = 0; j < t->n_others; j++) {
-            for (double m = -na; m <= na; m += 1.0) {
-                for (double n = -nb; n <= nb; n += 1.0) {
+            double away[3];
+            for (int k = 0; k < 3; k++) away[k] = t->others[3 * j + k] - t->centres[3 * i + k];
+            const double ma = -floor(pairs_dot(away, a_star) + 0.5), mb = -floor(pairs_dot(away, b_star) + 0.5);
+            for (double m = ma - na; m <= ma + na; m += 1.0) {
+                for (double n = mb - nb; n <= mb + nb; n += 1.0) {
                     double base[3];
-                    for (int k = 0; k < 3; k++)
-                        base[k] = t->others[3 * j + k] - t->centres[3 * i + k] + m * a[k] + n * b[k];
+                    for (int k = 0; k < 3; k++) base[k] = away[k] + m * a[k] + n * b[k];
                     pairs_line(t, i, j, base, longest);
                 }
             }

@@ -34,7 +34,9 @@ def pair_density(
         images = np.stack(np.meshgrid(*counts, indexing="ij"), -1).reshape(-1, 3) @ cells[f]
         for one in centres[f]:
             for two in others[f]:
-                away = two[:3] - one[:3] + images
+                first = two[:3] - one[:3]
+                first = first - np.round(first @ np.linalg.inv(cells[f])) @ cells[f]
+                away = first + images
                 r = np.linalg.norm(away, axis=1)
                 away, r = away[(r >= 1e-3) & (r <= grid[-1])], r[(r >= 1e-3) & (r <= grid[-1])]
                 x, y, z = (away / r[:, None]).T

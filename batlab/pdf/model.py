@@ -59,6 +59,9 @@ def _grid(r_bytes: bytes, n: int, qmax: float | None, step: float) -> Grid:
     near, far = np.arange(n_coarse) * coarse, np.arange(n_points) * step
     less, more = near - far[:, None], near + far[:, None]
     matrix = qmax / np.pi * (np.sinc(qmax * less / np.pi) - np.sinc(qmax * more / np.pi)) * step
+    # A curve that ends softly beyond r sends no ripples back from there.
+    beyond = np.clip((far - r[-1]) / (far[-1] - r[-1]), 0, 1)
+    matrix *= np.cos(np.pi / 2 * beyond[:, None]) ** 2
     return Grid(step, n_points, np.ascontiguousarray(matrix), _mirrored(r / coarse, n_coarse, OVERSAMPLING))
 
 

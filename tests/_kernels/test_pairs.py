@@ -28,13 +28,13 @@ def test_oracle(seed):
 
 
 def test_neighbours_of_a_simple_cubic_lattice():
-    atom = np.array([[[0.2, 0.1, 0.0, 0.01, 0.01, 0.01, 0, 0, 0, 1.0]]])
+    atom = np.array([[[0.2, 0.1, 0.0, 0.002, 0.002, 0.002, 0, 0, 0, 1.0]]])
     density = pair_density(3 * np.eye(3)[None], atom, atom, np.zeros((1, 3)), 0.02, 400)[0]
     r = 0.02 * np.arange(400)
     # 6 at 3, 12 at 3 sqrt 2, 8 at 3 sqrt 3, 6 at 6, 24 at 3 sqrt 5
     for distance, count in ((3.0, 6), (3 * 2**0.5, 12), (3 * 3**0.5, 8), (6.0, 6), (3 * 5**0.5, 24)):
-        near = np.abs(r - distance) < 0.37
-        assert density[near].sum() * 0.02 == pytest.approx(count, abs=0.2)
+        near = np.abs(r - distance) < 0.33
+        assert density[near].sum() * 0.02 == pytest.approx(count, abs=1e-3)
     assert density[r < 2].max() < 1e-8
 
 
@@ -52,7 +52,7 @@ def test_atoms_that_share_a_place_are_no_pair_and_sharp_peaks_stay_finite():
     atom = np.array([[[0.0, 0, 0, 1e-9, 1e-9, 1e-9, 0, 0, 0, 1.0]] * 2])
     density = pair_density(3 * np.eye(3)[None], atom[:, :1], atom, np.array([[0.0, 50.0, 0.0]]), 0.02, 200)[0]
     assert np.isfinite(density).all()
-    assert density.sum() * 0.02 == pytest.approx(12, rel=0.05)
+    assert density[140:160].max() > 100 * density[10:140].max()
 
 
 def test_what_is_broken_is_nan_or_refused():
