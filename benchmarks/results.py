@@ -28,6 +28,7 @@ TEXTS = {
     "xas": "bench_xas.py",
     "edge": "bench_edge.py",
     "sine": "bench_sine.py",
+    "pdf": "bench_pdf.py",
     "spline": "bench_spline.py",
     "nnls": "bench_nnls.py",
     "lcf": "bench_lcf.py",

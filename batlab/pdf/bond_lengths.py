@@ -237,8 +237,9 @@ def _fit(
     spread = np.zeros(3 * n + 1)
     spread[free] = np.sqrt(np.maximum(np.diag(covariance), 0))
     status = np.full(n, 0 if done.status > 0 else 2, np.int8)
-    near = (every[:n] - limits[:, 0] < 1e-6) | (limits[:, 1] - every[:n] < 1e-6)
-    near |= (every[n : 2 * n] < WIDTHS[0] + 1e-6) | (every[n : 2 * n] > WIDTHS[1] - 1e-6)
+    # scipy stays a little inside its bounds.
+    near = np.min([every[:n] - limits[:, 0], limits[:, 1] - every[:n]], axis=0) < 1e-3 * (limits[:, 1] - limits[:, 0])
+    near |= (every[n : 2 * n] < WIDTHS[0] + 1e-3) | (every[n : 2 * n] > WIDTHS[1] - 1e-3)
     status[near & (status == 0)] = 1
     status[every[2 * n : 3 * n] <= 0] = 3
     return (status, *every[: 3 * n].reshape(3, n), *spread[: 3 * n].reshape(3, n))

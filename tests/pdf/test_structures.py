@@ -194,3 +194,60 @@ def test_what_makes_no_sense_is_refused():
         pdf.fit(g.rename(r="q"), NICKEL)
     with pytest.raises(SchemaError, match="g_r"):
         pdf.fit(g.rename(g_r="g"), NICKEL)
+
+
+def test_mn_o_bonds_of_lamno3_are_split():
+    start = crystal(
+        [5.54, 5.75, 7.69], "P b n m",
+        [("La", 0.994, 0.049, 0.25), ("Mn", 0, 0.5, 0), ("O", 0.074, 0.487, 0.25), ("O", 0.726, 0.306, 0.039)],
+        "LaMnO3", 0.005,
+    )  # fmt: skip
+    done = pdf.fit(
+        bl.open(bl.datasets.path("lamno3_pdf") / "300K.gr"), start, qmax=32, qdamp=0.01, mode="neutron", rmin=1.6,
+        rmax=15, vary=("scale", "cell", "u_iso", "delta2", "positions"), start={"scale": 1.0, "delta2": 2.0},
+    )  # fmt: skip
+    a, b, c = (float(done[key][0, 0]) for key in "abc")
+    x1, y1 = done.fract_x.values[0, 2], done.fract_y.values[0, 2]
+    x2, y2, z2 = (done[f"fract_{axis}"].values[0, 3] for axis in "xyz")
+    apical = np.hypot(np.hypot(a * x1, b * (y1 - 0.5)), c / 4)
+    long = np.linalg.norm([a * (1 - x2), b * (y2 - 0.5), c * z2])
+    short = np.linalg.norm([a * (x2 - 0.5), b * y2, c * z2])
+    # SOURCES: 1.92 to 1.97 and 2.18 angstrom
+    assert sorted(np.round([apical, long, short], 2)) == pytest.approx([1.92, 1.97, 2.18], abs=0.021)
+
+
+def test_cdse_particles_grow_as_their_samples():
+    wurtzite = crystal([4.30, 4.30, 7.01], "P 63 m c", [("Cd", 1 / 3, 2 / 3, 0), ("Se", 1 / 3, 2 / 3, 0.377)], "CdSe")
+    wurtzite["gamma"] = quantity((), 120.0, "degree", "gamma")
+    files = bl.datasets.path("cdse_pdf")
+    found = []
+    for sample in "1234":
+        done = pdf.fit(
+            bl.open(files / f"CdSe-{sample}.gr"), wurtzite, qmax=19, qdamp=0.059, rmin=2.0, rmax=30,
+            vary=("scale", "cell", "u_iso", "delta2", "diameter"), start={"u_iso": 0.015, "diameter": 40, "scale": 0.5},
+        )  # fmt: skip
+        found.append(done.diameter.values[0, 0])
+    assert (np.diff(found) > 0).all()
+    assert 15 < found[0] < found[3] < 45
+
+
+def test_srfe2as2_turns_tetragonal_where_the_literature_says():
+    start = crystal(
+        [5.56, 5.52, 12.30],
+        "F m m m",
+        [("Sr", 0, 0, 0), ("Fe", 0.25, 0.25, 0.25), ("As", 0, 0, 0.36)],
+        "SrFe2As2",
+        0.005,
+    )
+    files = sorted(bl.datasets.path("srfe2as2_pdf").glob("*.gr"))
+    done = pdf.fit(
+        bl.open(files), start, qmax=25, qdamp=0.035, rmin=1.8, rmax=30,
+        vary=("scale", "cell", "u_iso", "delta2", "positions"), start={"scale": 0.5, "delta2": 2.0},
+    )  # fmt: skip
+    kelvin = np.arange(150, 247, 6)
+    distortion = ((done.a - done.b) / (done.a + done.b)).values[:, 0]
+    steps = np.diff(distortion)
+    fall = int(np.argmin(steps))
+    # 6 K steps: the largest fall lies between its two frames; above, what is left is the resolution's floor.
+    assert 194 <= (kelvin[fall] + kelvin[fall + 1]) / 2 <= 212
+    assert distortion[: fall + 1].min() > 1.25 * distortion[fall + 1 :].max() - 1e-4
