@@ -113,7 +113,7 @@ def cubic(a, group, sites):
 
 
 def structures():
-    """diffpy's times, ms, on another machine: srreal 1.4.0 PDFCalculator Ni 26, LiNiO2 87; pdffit2 1.5.1 fits of Ni 775."""
+    """Beside diffpy, ms: srreal 1.4.0 PDFCalculator Ni 26, LiNiO2 87; pdffit2 1.5.1 one fit of Ni 650 to 1,200."""
     r = np.arange(0.5, 30.0, 0.01)
     nickel = cubic(3.52, "F m -3 m", [("Ni", 0, 0, 0)])
     layered = cubic(4.06, "F m -3 m", [("Ni", 0, 0, 0), ("O", 0.5, 0, 0)])

@@ -46,6 +46,7 @@ TITLES = {
     "xas": "Series of absorption spectra (beside larch where BATLAB_ORACLES names its Python)",
     "edge": "Edges and their step, spectrum by spectrum",
     "sine": "Sine and cosine transforms",
+    "pdf": "Total scattering",
     "spline": "Backgrounds of absorption spectra",
     "nnls": "Bounded least squares",
     "lcf": "Linear combination fits (beside larch)",

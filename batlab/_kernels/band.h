@@ -4,37 +4,28 @@
 #include <stddef.h>
 #include "clones.h"
 
-#define BAND_TOGETHER 4
-#define BAND_LANES 8
-#define BAND_SUM(s) ((((s)[0] + (s)[4]) + ((s)[2] + (s)[6])) + (((s)[1] + (s)[5]) + ((s)[3] + (s)[7])))
+#define BAND_TOGETHER 8
 
-/* v: BAND_TOGETHER curves; out: as many, m numbers each. The order of a frame's sums is the same in any company. */
+/* v: BAND_TOGETHER curves of n points; out: as many of m; side: room for n BAND_TOGETHER numbers. The curves are laid
+   side by side, so that one weight meets all of them at once; a frame's sum has the same order in any company. */
 BATLAB_CLONES
-static void band_rows(const double *const *v, const ptrdiff_t *first, const ptrdiff_t *start, const double *weights,
-                      ptrdiff_t m, double *const *out) {
+static void band_rows(const double *const *v, ptrdiff_t n, const ptrdiff_t *first, const ptrdiff_t *start,
+                      const double *weights, ptrdiff_t m, double *restrict side, double *const *out) {
+    for (ptrdiff_t i = 0; i < n; i++)
+        for (int f = 0; f < BAND_TOGETHER; f++) side[i * BAND_TOGETHER + f] = v[f][i];
     for (ptrdiff_t j = 0; j < m; j++) {
         const double *restrict w = weights + start[j];
-        const ptrdiff_t n = start[j + 1] - start[j], whole = n - n % BAND_LANES;
-        const double *restrict a = v[0] + first[j], *restrict b = v[1] + first[j];
-        const double *restrict c = v[2] + first[j], *restrict d = v[3] + first[j];
-        double sa[BAND_LANES] = {0}, sb[BAND_LANES] = {0}, sc[BAND_LANES] = {0}, sd[BAND_LANES] = {0};
-        double ra = 0.0, rb = 0.0, rc = 0.0, rd = 0.0;
-        for (ptrdiff_t t = 0; t < whole; t += BAND_LANES) {
-            for (int l = 0; l < BAND_LANES; l++) sa[l] += w[t + l] * a[t + l];
-            for (int l = 0; l < BAND_LANES; l++) sb[l] += w[t + l] * b[t + l];
-            for (int l = 0; l < BAND_LANES; l++) sc[l] += w[t + l] * c[t + l];
-            for (int l = 0; l < BAND_LANES; l++) sd[l] += w[t + l] * d[t + l];
+        const double *restrict s = side + first[j] * BAND_TOGETHER;
+        const ptrdiff_t length = start[j + 1] - start[j];
+        double even[BAND_TOGETHER] = {0}, odd[BAND_TOGETHER] = {0};
+        ptrdiff_t t = 0;
+        for (; t + 1 < length; t += 2) {
+            for (int f = 0; f < BAND_TOGETHER; f++) even[f] += w[t] * s[t * BAND_TOGETHER + f];
+            for (int f = 0; f < BAND_TOGETHER; f++) odd[f] += w[t + 1] * s[(t + 1) * BAND_TOGETHER + f];
         }
-        for (ptrdiff_t t = whole; t < n; t++) {
-            ra += w[t] * a[t];
-            rb += w[t] * b[t];
-            rc += w[t] * c[t];
-            rd += w[t] * d[t];
-        }
-        out[0][j] = ra + BAND_SUM(sa);
-        out[1][j] = rb + BAND_SUM(sb);
-        out[2][j] = rc + BAND_SUM(sc);
-        out[3][j] = rd + BAND_SUM(sd);
+        if (t < length)
+            for (int f = 0; f < BAND_TOGETHER; f++) even[f] += w[t] * s[t * BAND_TOGETHER + f];
+        for (int f = 0; f < BAND_TOGETHER; f++) out[f][j] = even[f] + odd[f];
     }
 }
 #endif

@@ -1,14 +1,14 @@
 """A band matrix times many curves: what spreads and interpolates on either side of a small transform."""
 
-from cython.parallel cimport prange
+from cython.parallel cimport prange, threadid
 
 import numpy as np
 
 cdef extern from "band.h" nogil:
     enum:
         BAND_TOGETHER
-    void band_rows(const double *const *v, const Py_ssize_t *first, const Py_ssize_t *start, const double *weights,
-                   Py_ssize_t m, double *const *out)
+    void band_rows(const double *const *v, Py_ssize_t n, const Py_ssize_t *first, const Py_ssize_t *start,
+                   const double *weights, Py_ssize_t m, double *side, double *const *out)
 
 
 def band_product(
@@ -47,20 +47,20 @@ def band_product(
 
     Notes
     -----
-    One thread, 3,000 runs of 16: 6 us a frame; scipy's sparse matrices take 9 times as long. With a small matrix
-    between two of them it makes G(r) of 1,000 frames (`benchmarks/bench_pdf.py`).
+    With a small matrix between two of them it makes G(r) of whole series; the gain over padded FFT, BLAS and chirp-z
+    stands in `benchmarks/bench_pdf.py`.
     """
     cdef Py_ssize_t n_frames = values.shape[0], m = first.shape[0], block
     check(np.shape(values), np.asarray(first), np.asarray(start), np.shape(weights), n_threads)
 
     out = np.zeros((n_frames, m))
-    cdef double[:, ::1] result = out
+    cdef double[:, ::1] result = out, side = np.empty((n_threads, values.shape[1] * BAND_TOGETHER + 1))
     if n_frames == 0 or m == 0 or values.shape[1] == 0 or weights.shape[0] == 0:
         return out
 
     for block in prange((n_frames + BAND_TOGETHER - 1) // BAND_TOGETHER, nogil=True, schedule="static",
                         num_threads=n_threads):
-        one_block(values, first, start, weights, block, result)
+        one_block(values, first, start, weights, block, &side[threadid(), 0], result)
     return out
 
 
@@ -74,7 +74,7 @@ def check(shape, first, start, n_weights, n_threads):
 
 
 cdef void one_block(const double[:, ::1] values, const Py_ssize_t[::1] first, const Py_ssize_t[::1] start,
-                    const double[::1] weights, Py_ssize_t block, double[:, ::1] result) noexcept nogil:
+                    const double[::1] weights, Py_ssize_t block, double *side, double[:, ::1] result) noexcept nogil:
     # A last block that is not full does its last frame several times.
     cdef const double *v[BAND_TOGETHER]
     cdef double *out[BAND_TOGETHER]
@@ -83,4 +83,4 @@ cdef void one_block(const double[:, ::1] values, const Py_ssize_t[::1] first, co
         f = min(block * BAND_TOGETHER + k, values.shape[0] - 1)
         v[k] = &values[f, 0]
         out[k] = &result[f, 0]
-    band_rows(v, &first[0], &start[0], &weights[0], first.shape[0], out)
+    band_rows(v, values.shape[1], &first[0], &start[0], &weights[0], first.shape[0], side, out)
