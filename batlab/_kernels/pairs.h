@@ -27,7 +27,7 @@ static inline void pairs_peak(const pairs_task *t, double r, double variance, do
     const ptrdiff_t high = centre + reach > t->n_points - 1 ? t->n_points - 1 : centre + reach;
     const double x = (double)centre * h - r;
     const double top = area * 0.39894228040143267794 / sigma * exp(-0.5 * x * x * inverse);
-    const double shrink = exp(-h * h * inverse), first = exp(-0.5 * h * h * inverse);
+    const double shrink = exp(-h * h * inverse), first = sqrt(shrink);
     const double tilt = exp(-x * h * inverse);
     double value = top, factor = first * tilt;
     for (ptrdiff_t k = centre; k <= high; k++) {

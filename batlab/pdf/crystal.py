@@ -43,6 +43,7 @@ class Crystal:
     rotations: np.ndarray  # (atom, 3, 3)
     shifts: np.ndarray  # (atom, 3)
     free: tuple[np.ndarray, ...]  # site -> (direction, 3): where site symmetry lets it go
+    nearest: float  # angstrom, of two atoms
 
     @property
     def multiplicity(self) -> np.ndarray:
@@ -80,6 +81,7 @@ def crystal_of(structure: Any, function: str) -> Crystal:
         tuple(map(str, table["label"].values)), tuple(map(str, table["element"].values)),
         table["occupancy"].values.astype(float), fract, _tensors(table, len(fract)),
         table["u_iso"].values.astype(float), np.array(owner), np.array(rotations), np.array(shifts), tuple(free),
+        _nearest(np.einsum("aij,aj->ai", np.array(rotations), fract[owner]) + np.array(shifts), cell),
     )  # fmt: skip
 
 
@@ -109,6 +111,14 @@ def _directions(fixed: list[np.ndarray]) -> np.ndarray:
     # Axes where they serve: a move along x is called x.
     axes = [axis for axis in np.eye(3) if np.allclose(mean @ axis, axis, atol=1e-9)]
     return np.array(axes).reshape(-1, 3) if len(axes) == len(kept) else kept
+
+
+def _nearest(places: np.ndarray, cell: np.ndarray) -> float:
+    """Return the shortest distance between two atoms that do not share a place."""
+    images = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    away = (places[:, None, None] - places[None, :, None] + images) @ lattice(cell)
+    distances = np.linalg.norm(away, axis=-1)
+    return float(distances[distances > 0.5].min())
 
 
 def _tensors(table: xr.Dataset, n: int) -> np.ndarray:

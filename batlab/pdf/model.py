@@ -75,7 +75,8 @@ def narrowest(parameters: Parameters, crystal: Crystal) -> float:
     u = np.where(np.isfinite(parameters.u_iso), parameters.u_iso, np.inf)
     tensors = np.nan_to_num(crystal.tensors, nan=np.inf)
     least = min(u.min(), np.diagonal(tensors, axis1=1, axis2=2).min())
-    sharpening = 1 - parameters.delta1 / 1.5 - parameters.delta2 / 1.5**2
+    r = 0.98 * crystal.nearest
+    sharpening = 1 - parameters.delta1 / r - parameters.delta2 / r**2
     return float(np.sqrt(2 * max(least, 1e-6) * np.clip(sharpening, 0.1, 1)))
 
 
