@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -56,17 +57,16 @@ def crystal_of(structure: Any, function: str) -> Crystal:
     import gemmi
 
     table = io.structure(structure)
-    group = gemmi.SpaceGroup(str(table.attrs["space_group"]))
+    symbol = str(table.attrs["space_group"])
+    group = gemmi.SpaceGroup(symbol)
     cell = np.array([float(table[name]) for name in ("a", "b", "c", "alpha", "beta", "gamma")])
-    operations = list(group.operations())
     fract = np.stack([table[f"fract_{axis}"].values for axis in "xyz"], axis=1).astype(float)
     owner, rotations, shifts, free = [], [], [], []
     for site, place in enumerate(fract):
-        found, fixed = _images(operations, place)
-        for rotation, shift in found:
-            owner.append(site)
-            rotations.append(rotation)
-            shifts.append(shift)
+        turned, moved, fixed = _images(symbol, place)
+        owner += [site] * len(turned)
+        rotations += list(turned)
+        shifts += list(moved)
         free.append(_directions(fixed))
     system = group.crystal_system_str()
     if system == "trigonal" and str(table.attrs["space_group"]).endswith(":R"):
@@ -85,27 +85,31 @@ def crystal_of(structure: Any, function: str) -> Crystal:
     )  # fmt: skip
 
 
-def _images(operations: list[Any], place: np.ndarray) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[np.ndarray]]:
-    """Return (rotation, shift) of every image of a place in the cell, and the rotations that leave it where it is."""
-    found: list[tuple[np.ndarray, np.ndarray]] = []
-    images: list[np.ndarray] = []
-    fixed = []
-    for operation in operations:
-        rotation = np.array(operation.rot, dtype=float) / operation.DEN
-        shift = np.array(operation.tran, dtype=float) / operation.DEN
-        image = rotation @ place + shift
-        away = image - place
-        if (np.abs(away - np.round(away)) < SAME).all():
-            fixed.append(rotation)
-        if not any((np.abs(image - one - np.round(image - one)) < SAME).all() for one in images):
-            found.append((rotation, shift - np.floor(image)))
-            images.append(image)
-    return found, fixed
+@lru_cache(maxsize=64)
+def _operations(symbol: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rotations (operation, 3, 3) and shifts (operation, 3) of a space group."""
+    import gemmi
+
+    listed = list(gemmi.SpaceGroup(symbol).operations())
+    rotations = np.array([one.rot for one in listed], dtype=float) / gemmi.Op.DEN
+    return rotations, np.array([one.tran for one in listed], dtype=float) / gemmi.Op.DEN
 
 
-def _directions(fixed: list[np.ndarray]) -> np.ndarray:
+def _images(symbol: str, place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rotations and shifts of every image of a place in the cell, and the rotations that leave it there."""
+    rotations, shifts = _operations(symbol)
+    images = rotations @ place + shifts
+    away = images[:, None] - images
+    is_same = (np.abs(away - np.round(away)) < SAME).all(axis=2)
+    first = np.unique(is_same.argmax(axis=1))
+    stays = images - place
+    fixed = rotations[(np.abs(stays - np.round(stays)) < SAME).all(axis=1)]
+    return rotations[first], shifts[first] - np.floor(images[first]), fixed
+
+
+def _directions(fixed: np.ndarray) -> np.ndarray:
     """Return the moves (direction, 3) that all `fixed` rotations leave as they are."""
-    mean = np.mean(fixed, axis=0)
+    mean = fixed.mean(axis=0)
     left, values, _ = np.linalg.svd(mean)
     kept = left[:, values > 0.5].T
     # Axes where they serve: a move along x is called x.
