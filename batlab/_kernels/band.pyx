@@ -50,7 +50,7 @@ def band_product(
     With a small matrix between two of them it makes G(r) of whole series; the gain over padded FFT, BLAS and chirp-z
     stands in `benchmarks/bench_pdf.py`.
     """
-    cdef Py_ssize_t n_frames = values.shape[0], m = first.shape[0], block
+    cdef Py_ssize_t n_frames = values.shape[0], m = first.shape[0], n_blocks, block
     check(np.shape(values), np.asarray(first), np.asarray(start), np.shape(weights), n_threads)
 
     out = np.zeros((n_frames, m))
@@ -58,8 +58,8 @@ def band_product(
     if n_frames == 0 or m == 0 or values.shape[1] == 0 or weights.shape[0] == 0:
         return out
 
-    for block in prange((n_frames + BAND_TOGETHER - 1) // BAND_TOGETHER, nogil=True, schedule="static",
-                        num_threads=n_threads):
+    n_blocks = (n_frames + BAND_TOGETHER - 1) // BAND_TOGETHER
+    for block in prange(n_blocks, nogil=True, schedule="static", num_threads=n_threads):
         one_block(values, first, start, weights, block, &side[threadid(), 0], result)
     return out
 
