@@ -96,10 +96,10 @@ def similarity(series: xr.Dataset, *, rmin: float = 1.5, rmax: float = 20.0) -> 
 
     Examples
     --------
-    >>> g = quantity(("frame", "r"), np.sin([np.arange(2, 12.0), 2 + np.arange(2, 12.0)]), "1/angstrom^2", "G(r)")
+    >>> g = quantity(("frame", "r"), np.sin([np.arange(2, 12.0), -np.arange(2, 12.0)]), "1/angstrom^2", "G(r)")
     >>> pair = xr.Dataset({"g_r": g}, {"r": quantity("r", np.arange(2, 12.0), "angstrom", "r")})
     >>> similarity(pair).similarity.values.round(1).tolist()
-    [[1.0, -0.4], [-0.4, 1.0]]
+    [[1.0, -1.0], [-1.0, 1.0]]
     """
     name = "pdf.similarity"
     curves: Curves = curves_of(series, "g_r", "r", name, units="angstrom", hint=HINT)
