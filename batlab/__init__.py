@@ -11,7 +11,7 @@ from typing import Any as _Any
 _MODULES = frozenset(
     {
         "align", "constants", "curves", "dashboards", "datasets", "decompose", "echem", "errors", "failure", "figures",
-        "io", "report", "saxs", "scattering", "schema", "simulate", "threads", "xas", "xrd",
+        "io", "pdf", "report", "saxs", "scattering", "schema", "simulate", "threads", "xas", "xrd",
     }
 )  # fmt: skip
 _NAMES = {"follow": "scattering", "open": "io", "save": "io"}

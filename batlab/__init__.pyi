@@ -9,6 +9,7 @@ from . import errors as errors
 from . import failure as failure
 from . import figures as figures
 from . import io as io
+from . import pdf as pdf
 from . import report as report
 from . import saxs as saxs
 from . import scattering as scattering

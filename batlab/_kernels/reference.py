@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from batlab._kernels.reference_band import band_product
 from batlab._kernels.reference_decode import decode_blocks
 from batlab._kernels.reference_edge import pre_edge, steepest
 from batlab._kernels.reference_nnls import bounded_least_squares
+from batlab._kernels.reference_pairs import pair_density
 from batlab._kernels.reference_rings import rings
 from batlab._kernels.reference_sine import sine_transform
 from batlab._kernels.reference_spline import cubic_spline
 from batlab._kernels.reference_splitting import split_bbox, split_full
 
 __all__ = [
+    "band_product",
     "bounded_least_squares",
     "cubic_spline",
     "decode_blocks",
+    "pair_density",
     "pre_edge",
     "rings",
     "sine_transform",

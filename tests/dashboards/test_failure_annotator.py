@@ -432,7 +432,7 @@ def test_annotations_need_the_plot_of_their_tree(tree):
     for given, words, message in (
         ((tree, {}), {}, "the plot has no panel of 'xrd'"),
         ((two, {"xsa": []}), {}, "did you mean 'xas'"),
-        ((two, {}, [SHIFT]), {"judged": {SHIFT.id: "acepted"}}, "did you mean 'accepted'"),
+        ((two, {}, [SHIFT]), {"judged": {SHIFT.id: "acceptd"}}, "did you mean 'accepted'"),
     ):
         with pytest.raises(ValueError, match=message):
             bl.figures.add_annotations(plot, *given, **words)

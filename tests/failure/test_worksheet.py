@@ -77,7 +77,7 @@ def test_rows_are_picked_by_what_they_say_and_what_became_of_them(assessment):
         ({"status": "opn"}, "did you mean 'open'"),
         ({"least_rpn": -1}, "least_rpn must be a number from 0 to 1000, got -1"),
         ({"least_rpn": "9"}, "least_rpn must be a number"),
-        ({"technik": "xrd"}, "did you mean 'technique'"),
+        ({"techniques": "xrd"}, "did you mean 'technique'"),
     ):
         with pytest.raises((ValueError, TypeError), match=message):
             made.ranked(**wanted)

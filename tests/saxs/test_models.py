@@ -54,7 +54,7 @@ def test_forms_structure_factors_and_refusals(made, sasmodels):
     with pytest.raises(ValueError, match="did you mean 'radius'"):
         saxs.fit(table, "sphere", {"radios": 40.0})
     with pytest.raises(ValueError, match="did you mean 'sphere'"):
-        saxs.fit(table, "spere", {"radius": 40.0})
+        saxs.fit(table, "spheer", {"radius": 40.0})
     with pytest.raises(ValueError, match="within the bounds"):
         saxs.fit(table, "sphere", {"radius": 40.0}, bounds={"radius": (50.0, 60.0)})
     found = saxs.fit(

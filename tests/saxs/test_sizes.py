@@ -100,7 +100,7 @@ def test_bad_input(made):
     for wrong, words in (
         ({"diameters": (600, 20)}, "must be .smallest, largest"),
         ({"diameters": (20, 600), "method": "montecarlo"}, "method must be 'smooth' or 'entropy'"),
-        ({"diameters": (20, 600), "form": "spere"}, "form must be 'sphere', got 'spere'; did you mean 'sphere'"),
+        ({"diameters": (20, 600), "form": "spheer"}, "form must be 'sphere', got 'spheer'; did you mean 'sphere'"),
         ({"diameters": (20, 600), "ranges": [(700, 900)]}, "holds none of the sizes"),
         ({"diameters": (20, 600), "alpha": -1.0}, "alpha must be above 0"),
     ):

@@ -1,0 +1,21 @@
+"""Total scattering: S(Q), F(Q) and G(r) of whole series, and the structures behind them."""
+
+from batlab.lazy import names as _names
+
+# Public name -> module that holds it: one line a name.
+_HOMES: dict[str, str] = {
+    "BONDS": "bond_lengths",
+    "bonds": "bond_lengths",
+    "calculate": "calculation",
+    "covariance": "covariances",
+    "correct": "explicit",
+    "difference": "comparison",
+    "fit": "fitting",
+    "g_of_r": "reduction",
+    "termination_window": "operator",
+    "similarity": "comparison",
+    "scattering_power": "composition",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+__getattr__, __dir__ = _names(__name__, _HOMES)

@@ -1,0 +1,33 @@
+"""The ad hoc correction of F(Q) by a polynomial, linear in F: one operator for a whole series."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Polynomial(NamedTuple):
+    """F - basis diag(shares) basisᵀ F, with a basis orthonormal over the points of q."""
+
+    basis: np.ndarray  # (q, coefficient)
+    shares: np.ndarray
+
+    def removed_from(self, f_q: np.ndarray) -> np.ndarray:
+        """Return F(Q) (frame, q) without its smooth part."""
+        return f_q - (f_q @ self.basis * self.shares) @ self.basis.T
+
+
+def polynomial(q: np.ndarray, qmaxinst: float, rpoly: float) -> Polynomial:
+    """Return the operator that takes Q p(Q) out of F(Q), p being fitted by least squares over all `q`.
+
+    The degree of p is n = rpoly qmaxinst / π: what p can follow then lies below r = rpoly in G(r). Between two whole
+    degrees their corrections are mixed in proportion. Juhás et al., 10.1107/S0021889813005190.
+    """
+    degree = rpoly * qmaxinst / np.pi
+    whole, share = int(degree), degree - int(degree)
+    columns = q[:, None] * np.polynomial.legendre.legvander(2 * q / qmaxinst - 1, whole + 1)
+    basis = np.linalg.qr(columns)[0]
+    shares = np.ones(whole + 2)
+    shares[-1] = share
+    return Polynomial(np.ascontiguousarray(basis), shares)
