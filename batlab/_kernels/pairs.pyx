@@ -69,8 +69,8 @@ def pair_density(
     One thread: nickel to 30 angstrom, 10,000 pairs, 0.5 ms (`benchmarks/bench_pdf.py`).
     """
     cdef Py_ssize_t n_models = cells.shape[0], f
-    arrays = [np.asarray(one) for one in (cells, centres, others, shapes)]
-    good = check(*arrays, step, n_points, n_threads)
+    good = check(np.asarray(cells), np.asarray(centres), np.asarray(others), np.asarray(shapes), step, n_points,
+                 n_threads)
 
     density = np.where(good[:, None], np.zeros((n_models, n_points)), np.nan)
     cdef double[:, ::1] out = density
