@@ -162,9 +162,10 @@ def test_lazy_is_eager():
     settings = {"mode": "neutron", "rmax": 8, "background": under, "bgscale": 0.5}
     done = pdf.g_of_r(eager.chunk({"frame": 4}), "Ni", **settings)
     assert done.g_r.chunks is not None
-    xr.testing.assert_allclose(
-        done.compute().drop_attrs(), pdf.g_of_r(eager, "Ni", **settings).drop_attrs(), rtol=1e-6, atol=1e-9
-    )
+    one, other = done.compute().drop_attrs(), pdf.g_of_r(eager, "Ni", **settings).drop_attrs()
+    # The variance of G(r) is summed in single precision, whose last digits depend on how many frames go together.
+    xr.testing.assert_allclose(one[["g_r_sigma"]], other[["g_r_sigma"]], rtol=1e-5)
+    xr.testing.assert_allclose(one.drop_vars("g_r_sigma"), other.drop_vars("g_r_sigma"), rtol=1e-9, atol=1e-12)
 
 
 @QUIET
