@@ -6,6 +6,10 @@ import json
 from pathlib import Path
 
 PAINTED = "() => window.Bokeh && Bokeh.documents.length && Bokeh.documents.every((d) => d.is_idle)"
+STATE = """() => ({
+  visible: document.visibilityState,
+  documents: window.Bokeh ? Bokeh.documents.map((d) => [d.is_idle, d.roots().map((root) => root.type)]) : "no Bokeh",
+  text: document.body.innerText.slice(0, 2000)})"""
 KERNEL_IDLE = """() => {
   const panel = window.jupyterapp && jupyterapp.shell.currentWidget;
   const session = panel && panel.sessionContext && panel.sessionContext.session;
@@ -78,8 +82,18 @@ def run_all(page) -> None:
     """Run every cell and wait until the figures are painted; then show the dashboard whole."""
     page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
     page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
-    page.wait_for_function(PAINTED, timeout=90_000)
+    wait_until_painted(page)
     bring_into_view(page)
+
+
+def wait_until_painted(page, timeout: float = 90_000) -> None:
+    """Wait until every figure is painted; where that does not come, say what the page has instead."""
+    from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+    try:
+        page.wait_for_function(PAINTED, timeout=timeout)
+    except PlaywrightTimeout as error:
+        raise AssertionError(f"no figure was painted in {timeout / 1000:.0f} s: {page.evaluate(STATE)}") from error
 
 
 def bring_into_view(page) -> None:

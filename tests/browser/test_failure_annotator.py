@@ -222,9 +222,8 @@ def test_lab_mark_accept_refuse_and_kill(lab, page):
 
 def test_voila_mark_accept_refuse_and_kill(voila, page, tmp_path):
     notebook, store = _prepare(tmp_path, "served")
-    url = voila(notebook)
-    page.goto(url, wait_until="domcontentloaded", timeout=90_000)
-    page.wait_for_function(pages.PAINTED, timeout=90_000)
+    page.goto(voila(notebook), wait_until="domcontentloaded", timeout=90_000)
+    pages.wait_until_painted(page)
     pages.bring_into_view(page)
     _mark(page)
     _accept_after_a_change(page)
@@ -234,8 +233,10 @@ def test_voila_mark_accept_refuse_and_kill(voila, page, tmp_path):
     said = page.get_by_text(re.compile(r"kernel \d+")).first.inner_text()
     os.kill(int(re.search(r"kernel (\d+)", said).group(1)), signal.SIGKILL)
     _assert_kept(store)
-    again = page.context.new_page()  # leaving the first one, Voila would ask for the end of a kernel that is dead
-    again.goto(url, wait_until="domcontentloaded", timeout=90_000)
-    again.wait_for_function(pages.PAINTED, timeout=90_000)
+    # By another server: the first one starts the dead kernel anew while the first page still asks for it.
+    again = page.context.new_page()
+    again.goto(voila(notebook), wait_until="domcontentloaded", timeout=90_000)
+    again.bring_to_front()
+    pages.wait_until_painted(again)
     pages.bring_into_view(again)
     _assert_shown_again(again)

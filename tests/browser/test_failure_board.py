@@ -164,8 +164,8 @@ def test_rate_filter_and_export_with_a_kernel_killed_between(lab, page):
 
 def test_voila_shows_and_keeps_the_board(voila, page, tmp_path):
     start = f"import os; os.chdir({str(tmp_path)!r}); print('kernel', os.getpid())"
-    url = voila(pages.notebook(tmp_path / "board.ipynb", start, MAKE, SHOW))
-    page.goto(url, wait_until="domcontentloaded", timeout=120_000)
+    notebook = pages.notebook(tmp_path / "board.ipynb", start, MAKE, SHOW)
+    page.goto(voila(notebook), wait_until="domcontentloaded", timeout=120_000)
     _ready(page)
     first = _until(page, "s.rows.length > 5 && s.chosen === 0")
     page.get_by_text("weld fatigue").first.click()
@@ -182,8 +182,9 @@ def test_voila_shows_and_keeps_the_board(voila, page, tmp_path):
     _shot(page, "board_voila_signed")
     assert page.evaluate("() => window.hacked") is None
     os.kill(int(re.search(r"kernel (\d+)", page.inner_text("body")).group(1)), signal.SIGKILL)
-    again = page.context.new_page()  # with another kernel
-    again.goto(url, wait_until="domcontentloaded", timeout=120_000)
+    again = page.context.new_page()  # by another server, which has nothing of the first one's kernels
+    again.goto(voila(notebook), wait_until="domcontentloaded", timeout=120_000)
+    again.bring_to_front()
     _ready(again)
     last = _until(again, "s.rows.length > 5")
     weld = next(row for row in last["rows"] if "weld" in row[2])
