@@ -78,6 +78,7 @@ class _Trail:
         self.graph = graph
         self.size = size
         self.sources: dict[str, tuple[ChunkSource, int]] = {}  # and the number of its first frame among them all
+        self.edges: dict[str, np.ndarray] = {}  # of its pieces, in those numbers
         self.found: dict[Any, Any] = {}
 
     def frames(self, key: Any, depth: int = 0) -> np.ndarray:
@@ -100,10 +101,12 @@ class _Trail:
             raise _NotFollowed("they are in memory")
         if key[2:] != (0, 0):
             raise _NotFollowed("they are in pieces along y or x")
-        before = sum(len(other) for other, _ in self.sources.values())
-        _, first = self.sources.setdefault(key[0], (source, before))
-        start = first + sum(chunks[: key[1]])
-        return np.arange(start, start + chunks[key[1]]).reshape(-1, 1, 1)
+        if key[0] not in self.sources:
+            before = sum(len(other) for other, _ in self.sources.values())
+            self.sources[key[0]] = source, before
+            self.edges[key[0]] = before + np.concatenate([[0], np.cumsum(chunks, dtype=np.int64)])
+        start, stop = self.edges[key[0]][key[1] : key[1] + 2]
+        return np.arange(start, stop).reshape(-1, 1, 1)
 
     def _step(self, key: Any, depth: int) -> Any:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from time import sleep
 from typing import TYPE_CHECKING, Any
@@ -48,18 +50,61 @@ def run_on_cluster(
     ClusterError
         A worker has another version of batlab, or a task's workers died one after another.
     """
-    from batlab.scattering.worker import PlanOnWorker
-
     if not todo:
         return
-    name = f"batlab-{uuid4().hex}"
-    plugin = PlanOnWorker(name, series.work)
-    _despite_deaths(lambda: client.register_plugin(plugin, name=name))
+    run = _Run(client, series, on_error)
     try:
-        _hand_out(client, name, series, todo, on_error, deliver)
+        run.give_plan(_have_plan(client, run.digest))
+        _hand_out(run, todo, deliver)
     finally:
-        if client.status == "running":
-            _despite_deaths(lambda: client.unregister_worker_plugin(name))
+        run.end()
+
+
+class _Run:
+    """One series on the workers of `client`, under a name of its own."""
+
+    def __init__(self, client: Any, series: Series, on_error: str) -> None:
+        from batlab.scattering.worker import digest_of
+
+        self.client, self.series, self.on_error = client, series, on_error
+        self.name, self.digest = f"batlab-{uuid4().hex}", digest_of(series.work)
+        self.plugins: list[str] = []
+        self.is_sent = False
+
+    def give_plan(self, have_it: bool = False) -> None:
+        """Give the workers the plan; where they have it of the run before, only its name."""
+        from batlab.scattering.worker import PlanOnWorker
+
+        self.is_sent = not have_it
+        content = None if have_it else pickle.dumps(self.series.work, protocol=5)
+        self.plugins.append(f"{self.name}-{len(self.plugins)}")
+        plugin = PlanOnWorker(self.name, self.digest, content)
+        _despite_deaths(partial(self.client.register_plugin, plugin, name=self.plugins[-1]))
+
+    def submit(self, rows: slice) -> Any:
+        """Hand out one task, the first frames first."""
+        from batlab.scattering.worker import run_on_worker, without_futures
+
+        task, lent = without_futures(self.series.task(rows))
+        key = f"{self.plugins[-1]}-{rows.start}"
+        return self.client.submit(
+            run_on_worker, self.name, task, self.on_error, lent, key=key, priority=-rows.start, pure=False
+        )
+
+    def end(self) -> None:
+        """Let the workers close the files; the last plan stays with them for the next run."""
+        for name in self.plugins:
+            if self.client.status == "running":
+                _despite_deaths(partial(self.client.unregister_worker_plugin, name))
+
+
+def _have_plan(client: Any, digest: str) -> bool:
+    """Whether all workers there are have this plan of the run before."""
+    from batlab.scattering.worker import has_plan
+
+    # A worker that dies now, or has another batlab, answers with an error: then the plan goes to all, and that tells.
+    answers = client.run(has_plan, digest, on_error="return").values()
+    return bool(answers) and all(answer is True for answer in answers)
 
 
 def _despite_deaths(tell: Callable[[], Any]) -> None:
@@ -74,32 +119,35 @@ def _despite_deaths(tell: Callable[[], Any]) -> None:
     tell()
 
 
-def _hand_out(
-    client: Any, name: str, series: Series, todo: list[slice], on_error: str, deliver: Callable[[Outcome], None]
-) -> None:
+def _hand_out(run: _Run, todo: list[slice], deliver: Callable[[Outcome], None]) -> None:
     from distributed import as_completed
 
-    from batlab.scattering.worker import run_on_worker, without_futures
+    from batlab.scattering.worker import NoPlanError
 
-    waiting = iter(todo)
-    pending: set[Any] = set()
+    client, waiting = run.client, iter(todo)
+    pending: dict[Any, slice] = {}
 
-    def submit(n: int) -> list[Any]:
-        """Hand out the next `n` tasks, the first frames first."""
-        new = []
-        for rows in islice(waiting, n):
-            task, lent = without_futures(series.task(rows))
-            key = f"{name}-{rows.start}"
-            new.append(client.submit(run_on_worker, name, task, on_error, lent, key=key, priority=-rows.start))
+    def submit(ranges: Iterable[slice]) -> list[Any]:
+        new = {run.submit(rows): rows for rows in ranges}
         pending.update(new)
-        return new
+        return list(new)
 
     try:
-        running = as_completed(submit(max(LEAST, AHEAD * sum(client.nthreads().values()))), loop=client.loop)
+        first = islice(waiting, max(LEAST, AHEAD * sum(client.nthreads().values())))
+        running = as_completed(submit(first), loop=client.loop)
         for future in running:
-            deliver(_result(future))
-            pending.discard(future)
-            running.update(submit(1))
+            rows = pending.pop(future)
+            try:
+                outcome = _result(future)
+            except NoPlanError:  # a worker that came after they were asked, and has nothing of the run before
+                if run.is_sent and future.key.startswith(run.plugins[-1]):
+                    raise
+                if not run.is_sent:
+                    run.give_plan()
+                running.update(submit([rows]))
+            else:
+                deliver(outcome)
+                running.update(submit(islice(waiting, 1)))
     except BaseException:
         if client.status == "running":
             client.cancel(list(pending))

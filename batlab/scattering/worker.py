@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
 from distributed import WorkerPlugin
@@ -21,34 +22,58 @@ class ClusterError(BatlabError, RuntimeError):
     """The workers cannot do the job: another version of batlab, or a task that its workers do not survive."""
 
 
+class NoPlanError(ClusterError):
+    """A worker has not been given the plan of a run."""
+
+
 FRAMES = ("frames", "mask", "variance")  # of a task
 LENT = "lent by the cluster"  # stands in a graph for a value that dask.distributed brings
 _works: dict[str, Work] = {}  # of this process, by the name of the run
+_last: dict[str, Work] = {}  # the last one that came, by its digest: the next run has the same plan as a rule
 
 
 class PlanOnWorker(WorkerPlugin):
     """Given to every worker, also to one that comes later, before it takes a task.
 
     The plan itself travels, once to a worker, and is not made anew there: the last digit of a sine depends on the
-    processor, and patterns shall have the same bits whoever made them.
+    processor, and patterns shall have the same bits whoever made them. Without `content` it is the one that the
+    worker still has of the run before.
     """
 
-    def __init__(self, name: str, work: Work) -> None:
-        self.name, self.version = name, version()
-        self.content = pickle.dumps(work, protocol=5)
+    def __init__(self, name: str, digest: str, content: bytes | None) -> None:
+        self.name, self.digest, self.content, self.version = name, digest, content, version()
 
     def setup(self, worker: Any) -> None:
         """Unpack the plan on a worker."""
         if self.version != version():
             raise ClusterError(f"worker {worker.address} has batlab {version()}, the client {self.version}")
-        _works[self.name] = pickle.loads(self.content)
+        if self.content is not None:
+            work = pickle.loads(self.content)
+            _last.clear()
+            _last[self.digest] = work
+        if self.digest in _last:
+            _works[self.name] = _last[self.digest]
         self.files = ExitStack()
         self.files.enter_context(kept_open())  # or every task would read the index of chunks anew
 
     def teardown(self, worker: Any) -> None:
-        """Forget the plan and close the files."""
+        """Let go of the plan and close the files."""
         _works.pop(self.name, None)
         self.files.close()
+
+
+def digest_of(work: Work) -> str:
+    """Return what tells one plan from another."""
+    buffers: list[pickle.PickleBuffer] = []
+    found = blake2b(pickle.dumps(work, protocol=5, buffer_callback=buffers.append), digest_size=20)
+    for buffer in buffers:
+        found.update(buffer.raw())
+    return found.hexdigest()
+
+
+def has_plan(digest: str) -> bool:
+    """Whether this worker still has the plan of the run before, and it is this one."""
+    return digest in _last
 
 
 def without_futures(task: Task) -> tuple[Task, list[Any]]:
@@ -61,7 +86,7 @@ def without_futures(task: Task) -> tuple[Task, list[Any]]:
 def run_on_worker(name: str, task: Task, on_error: str, lent: list[Any]) -> Outcome:
     """Return the results of a task of the run `name`, with one kernel thread a task; `lent` are its blocks' values."""
     if name not in _works:
-        raise ClusterError(f"this worker was not given the plan of {name}; its log says why (another batlab, perhaps)")
+        raise NoPlanError(f"this worker was not given the plan of {name}; its log says why (another batlab, perhaps)")
     values = iter(lent)
     whole = replace(task, **{name: _put_back(getattr(task, name), values) for name in FRAMES})
     return run_task(_works[name], whole, on_error=on_error)

@@ -241,6 +241,43 @@ def test_ctrl_c_takes_the_tasks_back(stacks, client, monkeypatch):
     stacks.assert_same_bits(here(frames.isel(frame=slice(40)), stacks), integrate(frames.isel(frame=slice(40)), stacks))
 
 
+def _contents(client, monkeypatch):
+    """Collect what is given to the workers: the size of each plan, None where they have it."""
+    given = []
+    register = type(client).register_plugin
+
+    def told(self, plugin, name=None, **options):
+        given.append(None if plugin.content is None else len(plugin.content))
+        return register(self, plugin, name=name, **options)
+
+    monkeypatch.setattr(type(client), "register_plugin", told)
+    return given
+
+
+def test_the_plan_stays_for_the_next_run(stacks, run, client, monkeypatch):
+    frames = bl.open(run / "run_master.h5")
+    given = _contents(client, monkeypatch)
+    integrate(frames, stacks, q_range=(0.5, 3.0))
+    stacks.assert_same_bits(here(frames, stacks, q_range=(0.5, 3.0)), integrate(frames, stacks, q_range=(0.5, 3.0)))
+    assert given[0] > 10_000
+    assert given[1:] == [None]
+    integrate(frames, stacks, q_range=(0.5, 2.9))  # another one
+    assert given[2] > 10_000
+    assert client.run(lambda: len(sys.modules["batlab.scattering.worker"]._works)) == dict.fromkeys(client.run(int), 0)
+    assert set(client.run(lambda: len(sys.modules["batlab.scattering.worker"]._last)).values()) == {1}
+
+
+def test_a_worker_that_came_later_is_given_the_plan(stacks, run, client, monkeypatch):
+    frames = bl.open(run / "run_master.h5")
+    given = _contents(client, monkeypatch)
+    monkeypatch.setattr("batlab.scattering.cluster._have_plan", lambda client, digest: True)  # they were asked before
+    client.run(lambda: sys.modules["batlab.scattering.worker"]._last.clear())
+    stacks.assert_same_bits(here(frames, stacks), integrate(frames, stacks))
+    assert given[0] is None
+    assert given[1] > 10_000
+    assert len(given) == 2
+
+
 def test_workers_with_another_batlab_are_refused(stacks, run, client, monkeypatch):
     monkeypatch.setattr("batlab.scattering.worker.version", lambda: "0.0")
     with pytest.raises(ClusterError, match=r"has batlab .*, the client 0\.0"):
