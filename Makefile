@@ -59,7 +59,7 @@ soak: setup  ## long random and fault tests
 lock: setup  ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
 	$(BIN)/python -m uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header \
-	    --no-emit-index-url --python-version 3.11 --extra lab --extra cluster --extra cycler --extra test pyproject.toml -o requirements.lock
+	    --no-emit-index-url --python-version 3.11 --extra lab --extra cluster --extra cycler --extra sas --extra test pyproject.toml -o requirements.lock
 
 wheel: setup  ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null

@@ -292,8 +292,9 @@ def page(found: dict[str, Any]) -> str:
         "",
         f"{TURNS} rounds in turn; medians, and of the ratios least and most too. Client and scheduler take their time "
         "from the same cores as the workers do: beside one worker they have a core for themselves (the first ratio), "
-        "unless all share one (the second: twice the cores and twice the workers). The plan is on the workers, as after "
-        "a first run, and dask.distributed looks at itself once a second instead of 50 times (`QUIET` in this file).",
+        "unless all share one (the second: twice the cores and twice the workers). The plan is on the workers, as "
+        "after a first run, and dask.distributed looks at itself once a second instead of 50 times (`QUIET` in this "
+        "file).",
         "",
         "| frames a task | 1 worker, 1 core, frames/s | 1 worker, 2 cores | 2 workers, 2 cores | ratio to 1 worker, "
         "2 cores | ratio to 1 worker, 1 core | client and scheduler, ms a frame |",
