@@ -45,6 +45,7 @@ class PlanOnWorker(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:
         """Unpack the plan on a worker."""
+        self.files = ExitStack()
         if self.version != version():
             raise ClusterError(f"worker {worker.address} has batlab {version()}, the client {self.version}")
         if self.content is not None:
@@ -53,7 +54,6 @@ class PlanOnWorker(WorkerPlugin):
             _last[self.digest] = work
         if self.digest in _last:
             _works[self.name] = _last[self.digest]
-        self.files = ExitStack()
         self.files.enter_context(kept_open())  # or every task would read the index of chunks anew
 
     def teardown(self, worker: Any) -> None:
