@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 PAINTED = "() => window.Bokeh && Bokeh.documents.length && Bokeh.documents.every((d) => d.is_idle)"
@@ -19,13 +20,17 @@ SHOWN = """() => {
           panel: d.get_model_by_name("panel_cursor_1").location,
           slider: readout ? Number(readout.innerText) : NaN};
 }"""
+# Where a point of a figure lies on the page, whichever document it is in; without y, halfway up.
 PLACE = """([name, x, y]) => {
-  const model = Bokeh.documents.at(-1).get_model_by_name(name);
-  let view;
-  const walk = (one) => { if (one.model === model) view = one; (one.child_views || []).forEach(walk); };
+  let found;
+  const walk = (one) => {
+    if (one.model.name === name && one.frame) found = one;
+    (one.child_views || []).forEach(walk);
+  };
   Bokeh.index.roots.forEach(walk);
-  const box = view.canvas_view.el.getBoundingClientRect();
-  return [box.left + view.frame.x_scale.compute(x), box.top + view.frame.y_scale.compute(y)];
+  const box = found.canvas_view.el.getBoundingClientRect(), inner = found.frame.bbox;
+  const top = y === null ? (inner.top + inner.bottom) / 2 : found.frame.y_scale.compute(y);
+  return [box.left + found.frame.x_scale.compute(x), box.top + top];
 }"""
 RUN = """async (code) => {
   const panel = Array.from(jupyterapp.shell.widgets("main")).find((one) => one.sessionContext);
@@ -95,10 +100,20 @@ def wait_for_frame(page, frame: int) -> None:
     )
 
 
-def place(page, figure: str, x: float, y: float) -> tuple[float, float]:
-    """Return where on the page a point of a figure lies."""
+def place(page, figure: str, x: float, y: float | None = None) -> tuple[float, float]:
+    """Return where on the page a point of a figure lies; without `y`, halfway up."""
     left, top = page.evaluate(PLACE, [figure, x, y])
     return left, top
+
+
+def shot(page, name: str) -> None:
+    """Keep a picture of the page in the folder that `BATLAB_SCREENSHOTS` names, if it names one."""
+    folder = os.environ.get("BATLAB_SCREENSHOTS")
+    if folder:
+        page.wait_for_function(PAINTED, timeout=30_000)
+        page.evaluate("() => document.querySelector('.batlab-explorer')?.scrollIntoView()")
+        page.wait_for_timeout(500)
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
 
 def drag(page, start: tuple[float, float], end: tuple[float, float]) -> None:

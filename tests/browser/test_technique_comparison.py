@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from . import pages
+
 pytestmark = pytest.mark.browser
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("batlab_browser_pages", HERE / "pages.py")
-pages = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(pages)
 
-SHOTS = os.environ.get("BATLAB_SCREENSHOTS")
 PLANTED = 300.0  # s by which the clock of the diffraction is late
 CODE = """
 import batlab as bl
@@ -24,18 +20,6 @@ from experiment import experiment
 comparison = bl.dashboards.TechniqueComparison(experiment(160, 200, late={late}), store={store!r})
 comparison.show()
 """
-# Where a point of a figure lies on the page, whichever document it is in; without y, halfway up.
-PLACE = """([name, x, y]) => {
-  let found;
-  const walk = (one) => {
-    if (one.model.name === name && one.frame) found = one;
-    (one.child_views || []).forEach(walk);
-  };
-  Bokeh.index.roots.forEach(walk);
-  const box = found.canvas_view.el.getBoundingClientRect(), inner = found.frame.bbox;
-  const top = y === null ? (inner.top + inner.bottom) / 2 : found.frame.y_scale.compute(y);
-  return [box.left + found.frame.x_scale.compute(x), box.top + top];
-}"""
 SHOWN = """() => {
   const d = Bokeh.documents.filter((one) => one.get_model_by_name("explorer")).at(-1);
   const model = (name) => d.get_model_by_name(name);
@@ -63,19 +47,6 @@ comparison._change = lambda **traits: (time.sleep(1.5), change(**traits))
 """
 
 
-def _shot(page, name: str) -> None:
-    if SHOTS:
-        page.wait_for_function(pages.PAINTED, timeout=30_000)
-        page.evaluate("() => document.querySelector('.batlab-explorer').scrollIntoView()")
-        page.wait_for_timeout(500)
-        page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
-
-
-def _at(page, figure: str, x: float, y: float | None = None) -> tuple[float, float]:
-    left, top = page.evaluate(PLACE, [figure, x, y])
-    return left, top
-
-
 def _until(page, what: str) -> dict:
     """Wait until something holds of what is shown, and return that."""
     page.wait_for_function(f"() => {{ const s = ({SHOWN})(); return {what}; }}", timeout=60_000)
@@ -97,7 +68,7 @@ def _prepare(folder: Path, name: str, late: float = PLANTED) -> tuple[Path, Path
 def _move_one_cursor(page) -> None:
     """A click in a map, keys, a click in a trace: each moves all cursors."""
     first = _until(page, _same(0))
-    page.mouse.click(*_at(page, "panel_2_panel", 2.0, 8360.0))
+    page.mouse.click(*pages.place(page, "panel_2_panel", 2.0, 8360.0))
     clicked = _until(page, "s.frame > 40 && s.frame === s.slider")
     assert clicked["cursors"][0] == pytest.approx(2.0, abs=0.03)
     assert clicked["cursors"][0] > first["cursors"][0]
@@ -106,7 +77,7 @@ def _move_one_cursor(page) -> None:
     _until(page, _same(clicked["frame"] + 1))
     page.keyboard.press("PageUp")
     _until(page, _same(clicked["frame"] + 11))
-    page.mouse.click(*_at(page, "panel_4_panel", 1.0))
+    page.mouse.click(*pages.place(page, "panel_4_panel", 1.0))
     _until(page, f"{_same(0).split('&&')[0].replace('=== 0', '< 40')} && s.frame === s.slider && s.frame > 0")
 
 
@@ -132,7 +103,7 @@ def _keys_do_not_wait(page) -> None:
 def _zoom(page) -> None:
     """Control and wheel in one panel zoom all; a finer map is sent."""
     before = page.evaluate(SHOWN)
-    page.mouse.move(*_at(page, "panel_3_panel", 1.2))
+    page.mouse.move(*pages.place(page, "panel_3_panel", 1.2))
     page.keyboard.down("Control")
     for _ in range(2):
         page.mouse.wheel(0, -400)
@@ -163,7 +134,10 @@ def _drag_the_lag(page) -> dict:
     before = page.evaluate(SHOWN)
     for attempt in range(3):  # a gesture is lost where the page is laid out anew under the headless mouse
         page.wait_for_function(pages.PAINTED, timeout=30_000)
-        start, end = _at(page, "panel_1_panel", before["handle"]), _at(page, "panel_1_panel", before["handle"] + 0.1)
+        start, end = (
+            pages.place(page, "panel_1_panel", before["handle"]),
+            pages.place(page, "panel_1_panel", before["handle"] + 0.1),
+        )
         page.mouse.move(*start)
         page.wait_for_timeout(200)
         pages.drag(page, start, end)
@@ -193,11 +167,11 @@ def test_lab_cursor_zoom_and_lag(lab, page):
     _prepare(root, "comparison")
     pages.open_in_lab(page, url, "comparison.ipynb")
     pages.run_all(page)
-    _shot(page, "comparison_first")
+    pages.shot(page, "comparison_first")
     _move_one_cursor(page)
     _keys_do_not_wait(page)
     _drag_the_lag(page)
-    _shot(page, "comparison_lag")
+    pages.shot(page, "comparison_lag")
     page.get_by_role("button", name="estimate", exact=True).first.click()
     page.get_by_text("Lag: add").wait_for(timeout=60_000)
     _until(page, "s.band")
@@ -206,28 +180,30 @@ def test_lab_cursor_zoom_and_lag(lab, page):
     assert _lag(page) == pytest.approx(lag, abs=0.5)  # in whole seconds: σ is seconds
     _zoom(page)
     _agree(page)
-    _shot(page, "comparison_zoomed")
+    pages.shot(page, "comparison_zoomed")
     page.evaluate(pages.RUN, "comparison.state.axis = 'capacity'")
     _until(page, "s.range[1] - s.range[0] < 1")
-    _shot(page, "comparison_capacity")
+    pages.shot(page, "comparison_capacity")
     page.evaluate(pages.RUN, "comparison.state.axis = 'time'")
     _until(page, "s.range[1] - s.range[0] > 5")
 
     page.get_by_title("Select a region to mark").first.click()
     for _ in range(3):
         page.wait_for_function(pages.PAINTED, timeout=30_000)
-        pages.drag(page, _at(page, "panel_2_panel", 1.0, 8340.0), _at(page, "panel_2_panel", 2.0, 8370.0))
+        pages.drag(
+            page, pages.place(page, "panel_2_panel", 1.0, 8340.0), pages.place(page, "panel_2_panel", 2.0, 8370.0)
+        )
         page.wait_for_timeout(1500)
         if page.evaluate(pages.RUN, "print(comparison.state.region is not None)") == "True":
             break
-    _shot(page, "comparison_selected")
+    pages.shot(page, "comparison_selected")
     page.get_by_text("xas, frames").wait_for(timeout=30_000)
     page.get_by_placeholder("mechanism").fill("phase transition")
     page.get_by_role("button", name="mark", exact=True).click()
     page.get_by_text("kept as mark 1").wait_for(timeout=30_000)
     page.get_by_role("tab", name="Code").click()
     page.wait_for_timeout(500)
-    _shot(page, "comparison_marked")
+    pages.shot(page, "comparison_marked")
     assert "bl.align.onto(" in page.evaluate(pages.RUN, "print(comparison.marking.script.value)")
 
 
@@ -266,4 +242,4 @@ def test_voila_cursor_zoom_and_lag(voila, page, tmp_path):
         f"() => Math.abs(document.querySelector('.batlab-explorer input[type=number]').value - {PLANTED}) < 60"
     )
     _zoom(page)
-    _shot(page, "comparison_voila")
+    pages.shot(page, "comparison_voila")
