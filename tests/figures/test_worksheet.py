@@ -39,6 +39,20 @@ def test_a_stamp_says_effect_sigma_and_unit():
         bl.figures.evidence_thumbnail(LOOK, size=(10, 10))
 
 
+def test_a_row_without_evidence_says_what_it_rests_on_instead():
+    said = bl.failure.assess([LOOK], materials=["layered_oxide", "graphite"])
+    made = worksheet(said, title="x", author="ada", rows=[rated("by hand", 1, 2, 3)], at_least=0.0)
+    bare = [row for row in made.rows if not row.all_evidence]
+    by_tables = [row for row in bare if row.mechanism != "by hand"]
+    assert by_tables
+    assert {row.severity.basis for row in by_tables} == {"table"}
+    board = bl.figures.worksheet_board(made)
+    assert board.count(">tables only</span>") == len(by_tables)
+    assert board.count(">judgement</span>") == 1  # nobody has judged the others
+    changed = made.rate(by_tables[0], severity=2, reason="seen", author="ada")
+    assert bl.figures.worksheet_board(changed).count(">judgement</span>") == 2
+
+
 def test_the_matrix_names_the_rows_of_each_cell():
     sheet = worksheet(
         title="x", author="ada", rows=[rated(f"m{n}", 5, 6, 10 - n) for n in range(5)] + [rated("a", 9, 1, 1)]

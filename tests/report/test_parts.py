@@ -194,6 +194,10 @@ def test_a_changed_rating_shows_what_was_computed(tmp_path, experiment, read_pag
     changed = made.rate(row, severity=10 if row.severity.value != 10 else 9, reason="stacked", author="Bob")
     page = read_page(report.write(tmp_path / "x.html", experiment["cells"], worksheet=changed))
     assert f"computed {row.severity.computed}" in page.text
+    assert "tables only" not in page.text
+    every = failure.worksheet(failure.assess([look], materials=["layered_oxide"]), title="x", author="Ada", at_least=0)
+    page = read_page(report.write(tmp_path / "x.html", experiment["cells"], worksheet=every))
+    assert page.text.count("tables only") == sum(not row.all_evidence for row in every.rows) > 0  # nobody has judged
 
 
 def test_a_store_brings_its_worksheets(tmp_path, sheet, experiment, read_page):
