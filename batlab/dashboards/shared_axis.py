@@ -91,10 +91,12 @@ class SharedAxis(Dashboard):
     def _settle(self, dirty: set[str]) -> set[str]:
         """Let axis, stretch, cursor, visible part and region agree, and return what else has changed by that."""
         state, data = self.state, self.data
-        if "shows" in dirty and "region" not in dirty and state.region is not None:
-            name, *frames, low, _high = state.region
-            if low is not None and self._shown.get(name, ("",))[0] != state.shows[name]:
-                state.region = (name, *frames, None, None)  # a range of the axis that was shown before
+        if state.region is not None and state.region[3] is not None and dirty & {"shows", "region"}:
+            name, *frames, _low, _high = state.region
+            label = state.shows[name]
+            is_old = "region" not in dirty and self._shown.get(name, ("",))[0] != label
+            if is_old or data.axis_name(name, label) is None:
+                state.region = (name, *frames, None, None)  # the axis of its range is not shown
         if "axis" in dirty or ("lags" in dirty and state.axis != "time"):
             self._stretches = data.stretches(state.axis, state.lags)
             state.n_stretches = len(self._stretches)

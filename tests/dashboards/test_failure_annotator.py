@@ -145,7 +145,7 @@ def test_a_refusal_is_kept_with_its_reason_and_does_not_come_back(annotator, tre
     annotator._press("refuse", "  ")
     assert "a refusal is kept with its reason" in annotator.form.told.value
     assert store.links() == []
-    annotator._press("refuse", f"the beam had moved {SCRIPT}")
+    annotator._press("refuse", f"the beam had moved {SCRIPT} {'and moved ' * 100_000}")
     (refusal,) = store.links(relation="refuses")
     assert (refusal.author, refusal.target) == ("ada", f"evidence:{SEEN.id}")
     assert _notes(annotator) == {"×1": "dotted"}
@@ -157,6 +157,7 @@ def test_a_refusal_is_kept_with_its_reason_and_does_not_come_back(annotator, tre
     assert "the beam had moved &lt;script&gt;" in again.lists.detail.value
     assert refusal.when in again.lists.detail.value
     assert SCRIPT not in again.lists.detail.value
+    assert len(again.lists.detail.value) < 10_000  # a megabyte is told, not drawn
     other = Evidence(**{**SEEN.__dict__, "effect": 0.2001, "test": "17 looks"})  # the same look, with others beside it
     again = reopened(annotator, tree, store, suggestions=[other, SHIFT])
     assert [label[0] for label in _listed(again.lists.found)] == ["×", "?"]
@@ -248,6 +249,10 @@ def test_a_mark_is_shown_on_a_map_over_its_axis_and_keeps_it(annotator, tree, st
         changed = annotator.change()
         assert (changed.axis, changed.axis_range, changed.frames) == ("q", (2.0, 2.5), (5, 9))
     assert store.marks()[0].version == 3
+    annotator.state.region = ("xrd", 5, 9, 2.0, 2.5)  # as a script may
+    annotator.state.shows = {**annotator.state.shows, "xrd": "a"}
+    annotator.state.region = ("xrd", 4, 9, 2.0, 2.5)
+    assert annotator.state.region == ("xrd", 4, 9, None, None)  # a number a frame has no such axis
     plain = xr.DataTree.from_dict({name: both[name].to_dataset() for name in ("xrd", "echem")})
     parts = {"xrd": plain["xrd"].to_dataset(), "echem": plain["echem"].to_dataset()}
     annotator.load(xr.DataTree.from_dict(parts))

@@ -244,7 +244,7 @@ def test_a_row_that_was_removed_comes_back_as_it_was(sheet, tmp_path):
         store.keep_worksheet(back, author="bob")
         assert store.worksheet(back.id) == back
     for known, why in ((row.id, " "), ("x", "it was one")):
-        with pytest.raises((KeyError, ValueError), match="has no removed row|must not be empty"):
+        with pytest.raises((KeyError, ValueError), match=r"has no removed row|must not be empty"):
             gone.restore(known, reason=why, author="bob")
     with pytest.raises(KeyError, match="has no removed row"):
         back.restore(row, reason="twice", author="bob")
