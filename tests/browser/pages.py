@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 PAINTED = "() => window.Bokeh && Bokeh.documents.length && Bokeh.documents.every((d) => d.is_idle)"
 KERNEL_IDLE = """() => {
@@ -123,3 +125,24 @@ def drag(page, start: tuple[float, float], end: tuple[float, float]) -> None:
     for part in (0.25, 0.5, 0.75, 1.0):
         page.mouse.move(start[0] + part * (end[0] - start[0]), start[1] + part * (end[1] - start[1]))
     page.mouse.up()
+
+
+def drag_until(page, ends: Callable[[], list[tuple[float, float]]], done: Callable[[], Any]) -> Any:
+    """Drag from the first of `ends` to the second until `done` returns.
+
+    A gesture is lost where the page is laid out anew under the headless mouse.
+    """
+    from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+    for attempt in range(3):
+        page.wait_for_function(PAINTED, timeout=30_000)
+        start, end = ends()
+        page.mouse.move(*start)
+        page.wait_for_timeout(200)  # for the part below it to know that it is pointed at
+        drag(page, start, end)
+        try:
+            return done()
+        except PlaywrightTimeout:
+            if attempt == 2:
+                raise
+    raise AssertionError("unreachable")

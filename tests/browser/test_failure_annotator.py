@@ -58,19 +58,12 @@ def _until(page, notes: list[list[str]]) -> None:
 
 
 def _drag(page, panel: str, start: tuple[float, float | None], end: tuple[float, float | None], said: str) -> None:
-    """Drag a box until the form says what it holds: a gesture is lost where the page is laid out anew."""
-    from playwright.sync_api import TimeoutError as PlaywrightTimeout
-
-    for attempt in range(3):
-        page.wait_for_function(pages.PAINTED, timeout=30_000)
-        pages.drag(page, pages.place(page, panel, *start), pages.place(page, panel, *end))
-        try:
-            page.get_by_text(re.compile(said)).first.wait_for(timeout=10_000)
-            return
-        except PlaywrightTimeout:
-            if attempt == 2:
-                pages.shot(page, "annotator_lost")
-                raise
+    """Drag a box until the form says what it holds."""
+    pages.drag_until(
+        page,
+        lambda: [pages.place(page, panel, *point) for point in (start, end)],
+        lambda: page.get_by_text(re.compile(said)).first.wait_for(timeout=10_000),
+    )
 
 
 def _told(page, words: str) -> None:

@@ -47,9 +47,9 @@ comparison._change = lambda **traits: (time.sleep(1.5), change(**traits))
 """
 
 
-def _until(page, what: str) -> dict:
+def _until(page, what: str, timeout: float = 60_000) -> dict:
     """Wait until something holds of what is shown, and return that."""
-    page.wait_for_function(f"() => {{ const s = ({SHOWN})(); return {what}; }}", timeout=60_000)
+    page.wait_for_function(f"() => {{ const s = ({SHOWN})(); return {what}; }}", timeout=timeout)
     return page.evaluate(SHOWN)
 
 
@@ -59,10 +59,10 @@ def _same(frame: int) -> str:
     )
 
 
-def _prepare(folder: Path, name: str, late: float = PLANTED) -> tuple[Path, Path]:
+def _prepare(folder: Path, name: str) -> Path:
     shutil.copy(HERE.parent / "dashboards" / "experiment.py", folder)
     store = folder / f"{name}.marks.sqlite"
-    return pages.notebook(folder / f"{name}.ipynb", CODE.format(late=late, store=str(store))), store
+    return pages.notebook(folder / f"{name}.ipynb", CODE.format(late=PLANTED, store=str(store)))
 
 
 def _move_one_cursor(page) -> None:
@@ -127,27 +127,29 @@ def _agree(page) -> None:
     raise AssertionError(f"the page shows {shown}, the kernel has {(low, high)}")
 
 
+def _a_drag_zooms(page) -> None:
+    """Dragging does what the tool bar shows as active, and nothing beside it: no plot pans."""
+    low, high = page.evaluate(SHOWN)["range"]
+    start, end = (low + part * (high - low) for part in (0.3, 0.6))
+    near = 0.02 * (high - low)
+    pages.drag_until(
+        page,
+        lambda: [pages.place(page, "panel_3_panel", *point) for point in ((start, 2.0), (end, 8.0))],
+        lambda: _until(
+            page, f"Math.abs(s.range[0] - {start}) < {near} && Math.abs(s.range[1] - {end}) < {near}", 10_000
+        ),
+    )
+
+
 def _drag_the_lag(page) -> dict:
     """Drag the handle of the first technique by a tenth of an hour, and move it on by keys."""
-    from playwright.sync_api import TimeoutError as PlaywrightTimeout
-
     before = page.evaluate(SHOWN)
-    for attempt in range(3):  # a gesture is lost where the page is laid out anew under the headless mouse
-        page.wait_for_function(pages.PAINTED, timeout=30_000)
-        start, end = (
-            pages.place(page, "panel_1_panel", before["handle"]),
-            pages.place(page, "panel_1_panel", before["handle"] + 0.1),
-        )
-        page.mouse.move(*start)
-        page.wait_for_timeout(200)
-        pages.drag(page, start, end)
-        try:
-            together = f"Math.abs(s.map[0] - {before['map'][0]} - s.handle + {before['handle']}) < 1e-3"
-            moved = _until(page, f"Math.abs(s.handle - {before['handle'] + 0.1}) < 0.02 && {together}")
-            break
-        except PlaywrightTimeout:
-            if attempt == 2:
-                raise
+    together = f"Math.abs(s.map[0] - {before['map'][0]} - s.handle + {before['handle']}) < 1e-3"
+    moved = pages.drag_until(
+        page,
+        lambda: [pages.place(page, "panel_1_panel", before["handle"] + by) for by in (0, 0.1)],
+        lambda: _until(page, f"Math.abs(s.handle - {before['handle'] + 0.1}) < 0.02 && {together}", 20_000),
+    )
     page.get_by_text("by hand, σ unknown").first.wait_for(timeout=30_000)
     page.wait_for_function(
         "(lag) => Math.abs(Number(document.querySelector('.batlab-explorer input[type=number]').value) - lag) < 2",
@@ -158,13 +160,21 @@ def _drag_the_lag(page) -> dict:
     return moved
 
 
+def _draw_a_box(page) -> None:
+    pages.drag_until(
+        page,
+        lambda: [pages.place(page, "panel_2_panel", *point) for point in ((1.0, 8340.0), (2.0, 8370.0))],
+        lambda: page.get_by_text("xas, frames").wait_for(timeout=10_000),
+    )
+
+
 def _lag(page) -> float:
     return float(page.locator(".batlab-explorer input[type=number]").first.input_value())
 
 
-def test_lab_cursor_zoom_and_lag(lab, page):
+def test_lab_cursor_zoom_lag_and_reload(lab, page):
     url, root = lab
-    _prepare(root, "comparison")
+    notebook = _prepare(root, "comparison")
     pages.open_in_lab(page, url, "comparison.ipynb")
     pages.run_all(page)
     pages.shot(page, "comparison_first")
@@ -181,6 +191,7 @@ def test_lab_cursor_zoom_and_lag(lab, page):
     _zoom(page)
     _agree(page)
     pages.shot(page, "comparison_zoomed")
+    _a_drag_zooms(page)
     page.evaluate(pages.RUN, "comparison.state.axis = 'capacity'")
     _until(page, "s.range[1] - s.range[0] < 1")
     pages.shot(page, "comparison_capacity")
@@ -188,16 +199,8 @@ def test_lab_cursor_zoom_and_lag(lab, page):
     _until(page, "s.range[1] - s.range[0] > 5")
 
     page.get_by_title("Select a region to mark").first.click()
-    for _ in range(3):
-        page.wait_for_function(pages.PAINTED, timeout=30_000)
-        pages.drag(
-            page, pages.place(page, "panel_2_panel", 1.0, 8340.0), pages.place(page, "panel_2_panel", 2.0, 8370.0)
-        )
-        page.wait_for_timeout(1500)
-        if page.evaluate(pages.RUN, "print(comparison.state.region is not None)") == "True":
-            break
+    _draw_a_box(page)
     pages.shot(page, "comparison_selected")
-    page.get_by_text("xas, frames").wait_for(timeout=30_000)
     page.get_by_placeholder("mechanism").fill("phase transition")
     page.get_by_role("button", name="mark", exact=True).click()
     page.get_by_text("kept as mark 1").wait_for(timeout=30_000)
@@ -205,13 +208,10 @@ def test_lab_cursor_zoom_and_lag(lab, page):
     page.wait_for_timeout(500)
     pages.shot(page, "comparison_marked")
     assert "bl.align.onto(" in page.evaluate(pages.RUN, "print(comparison.marking.script.value)")
+    _reload_shows_the_present(page, notebook)
 
 
-def test_lab_reload_shows_the_present(lab, page):
-    url, root = lab
-    notebook, _ = _prepare(root, "comparison_again", late=0.0)
-    pages.open_in_lab(page, url, "comparison_again.ipynb")
-    pages.run_all(page)
+def _reload_shows_the_present(page, notebook: Path) -> None:
     page.evaluate(
         pages.RUN, "comparison.state.frame = 33; comparison.state.lags = {'xrd': 90.0, 'xas': 0.0, 'pdf': 0.0}"
     )
@@ -229,8 +229,7 @@ def test_lab_reload_shows_the_present(lab, page):
 
 
 def test_voila_cursor_zoom_and_lag(voila, page, tmp_path):
-    notebook, _ = _prepare(tmp_path, "served")
-    page.goto(voila(notebook), wait_until="domcontentloaded", timeout=90_000)
+    page.goto(voila(_prepare(tmp_path, "served")), wait_until="domcontentloaded", timeout=90_000)
     page.wait_for_function(pages.PAINTED, timeout=90_000)
     pages.bring_into_view(page)
     _move_one_cursor(page)
