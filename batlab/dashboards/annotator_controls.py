@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import ipywidgets as w
 
@@ -46,10 +45,8 @@ class AnnotatorControls(Following):
 
     def _set(self, number: int, value: str) -> None:
         name, state = self._data.names[number], self._state
-        more: dict[str, Any] = {"ranges": {one: ends for one, ends in state.ranges.items() if one != name}}
-        if state.region is not None and state.region[0] == name:
-            more["region"] = (*state.region[:3], None, None)
-        self._change(shows={**state.shows, name: value}, **more)
+        ranges = {one: ends for one, ends in state.ranges.items() if one != name}
+        self._change(shows={**state.shows, name: value}, ranges=ranges)
 
     def load(self, data: AnnotatorData, state: AnnotatorState) -> None:
         """Fit limits and choices to the data."""

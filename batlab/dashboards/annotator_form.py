@@ -42,7 +42,7 @@ class MarkForm(Following):
         self.author = w.Text(description="by", layout=place("138px"), style={"description_width": "18px"},
                              tooltip="Who says so", continuous_update=False)  # fmt: skip
         self.save = w.Button(description="mark", button_style="primary", layout=place("112px"))
-        self.basket = w.Button(description="into the basket", layout=place("130px"),
+        self.basket = w.Button(description="into the basket", layout=place("150px"),
                                tooltip="Weigh this evidence with others (B)")  # fmt: skip
         self.withdraw = w.Button(description="withdraw", layout=place("100px"), tooltip="Take your mark back")
         self.reason = w.Text(placeholder="why not? (R, then Enter)", layout=place(f"{INNER - 92}px"))

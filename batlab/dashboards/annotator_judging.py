@@ -86,9 +86,10 @@ class Judging(AnnotatorView):
         item = self._about()
         if not isinstance(item, Evidence) or not item.is_seen:
             raise ValueError(f"choose a suggestion to {work} first: in the list, or with N")
-        own = [one for one in self.found.sayings(item) if one.what == "accepted" and one.author == self.author]
+        here = [mark.id for _, mark in self._listed()]  # it may have been accepted on other data too
+        own = [one.mark for one in self.found.sayings(item) if one.author == self.author and one.mark in here]
         if own:
-            number = [mark.id for _, mark in self._listed()].index(own[-1].mark) + 1
+            number = here.index(own[-1]) + 1
             raise ValueError(f"you have accepted it as mark {number}; change or withdraw that mark under “Marks”")
         return item
 
@@ -109,9 +110,11 @@ class Judging(AnnotatorView):
             It is another's mark.
         """
         mark, fields = self._mark("change"), self._fields()
-        name = next(name for name, one in self._listed() if one.id == mark.id)
-        if self.state.region[0] != name:
-            raise ValueError(f"this mark lies on {name}; for {self.state.region[0]} make a new mark")
+        region = self._whereabouts(mark)[0]
+        if self.state.region[0] != region[0]:
+            raise ValueError(f"this mark lies on {region[0]}; for {self.state.region[0]} make a new mark")
+        if self.state.region in (region, (*region[:3], None, None)):  # nobody has drawn another box: it lies as before
+            del fields["frames"], fields["axis_range"]
         made = self._open_store().edit(mark.id, author=self.author, **fields)
         return self._done(made, f"mark {{}} changed, version {made.version}")
 

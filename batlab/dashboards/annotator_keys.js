@@ -35,14 +35,6 @@ function press(box, event) {
   }
 }
 
-function attach(tries) {
-  const box = view && view.el.closest(".batlab-explorer");
-  if (!box) {
-    if (tries > 0) setTimeout(() => attach(tries - 1), 100);
-    return;
-  }
-  if (box.batlabLetters) box.batlabLetters.abort();
-  box.batlabLetters = new AbortController();
-  window.addEventListener("keydown", (event) => press(box, event), {capture: true, signal: box.batlabLetters.signal});
-}
-attach(100);
+attach(view, ".batlab-explorer", "batlabLetters", (box, signal) => {
+  window.addEventListener("keydown", (event) => press(box, event), {capture: true, signal});
+});

@@ -12,11 +12,13 @@ from batlab.dashboards.annotator_form import WIDTH
 from batlab.dashboards.annotator_suggestions import Suggestions, Verdict, explains, size_words, where_words
 from batlab.dashboards.controls import Following, place
 from batlab.failure import Assessment, Evidence, Mark, knowledge
+from batlab.figures.worksheet_board import cut
 
 SIGNS = {"new": "?", "accepted": "✓", "refused": "×"}
 WAYS = {"up": "↑", "down": "↓", "appears": "appears", "none": "not seen"}
 SMALL = "font-size:12px;line-height:1.35"
 SHOWN = 6  # mechanisms of an assessment
+LONGEST = 1000  # characters of a reason on the screen
 INNER = WIDTH - 36  # a tab has room around it
 
 
@@ -158,7 +160,7 @@ def detail(item: Evidence, sayings: Iterable[Verdict], ranking: Assessment | Non
     known = table.observables.get(item.observable)
     told = []
     for one in sayings:
-        why = f": {one.reason}" if one.reason else ""
+        why = f": {cut(one.reason, LONGEST)}" if one.reason else ""
         told.append(f"<b>{html.escape(one.what)}</b> by {html.escape(one.author)}, {one.when}{html.escape(why)}")
     unit = "" if item.units == "1" else f" {item.units}"
     told.append(f"<b>{html.escape(known.what if known else item.observable)}</b>")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bokeh.models import BoxSelectTool, ColumnDataSource, CustomJS
 
 from batlab.dashboards.annotator_state import AnnotatorState
 from batlab.dashboards.comparison_data import ComparisonData
 from batlab.dashboards.comparison_panels import Panels
-from batlab.dashboards.parts import script_text
+from batlab.dashboards.parts import keys_text
 from batlab.figures.annotator import Note, add_notes, note_columns
 from batlab.figures.technique_panel import Panel
 
@@ -24,17 +22,12 @@ class AnnotatorScreen(Panels):
         self.pressed = ColumnDataSource(data={"key": [""], "text": [""], "time": [0.0]}, name="pressed")
         self.root.tags = [self.request, self.pressed]
 
-    def _add_tools(self, plot: Any) -> None:
-        super()._add_tools(plot)
-        # By itself each plot would let dragging pan, whatever the common tool bar shows.
-        plot.toolbar.active_drag = next(tool for tool in plot.tools if isinstance(tool, BoxSelectTool))
-
     def _add_annotations(self, panel: Panel) -> None:
         add_notes(panel.plot, panel.name)
 
     def make_documents(self) -> None:
         """Put the figures into a document with arrows and letters."""
-        code = script_text("annotator_keys.js")
+        code = keys_text("annotator_keys.js")
         self.make_document(CustomJS(args={"root": self.root, "pressed": self.pressed}, code=code))
 
     def show_notes(self, notes: dict[str, list[Note]], state: AnnotatorState) -> None:

@@ -148,7 +148,8 @@ class AnnotatorView(SharedAxis):
         notes: dict[str, list[Note]] = {name: [] for name in self.data.names}
         count = 1
         for name, marks in self.marks.items():
-            notes[name] += mark_notes(marks, self.author, count)
+            axis = self.data.axis_name(name, self.state.shows[name])
+            notes[name] += mark_notes(marks, self.author, count, axis)
             count += len(marks)
         for item in self.found.items:
             place = self.data.place_of(item) if item.is_seen else None
@@ -179,10 +180,9 @@ class AnnotatorView(SharedAxis):
         if about and found is None:
             raise ValueError(f"{about!r} is not on this dashboard; it has {len(self.found.items)} pieces of evidence "
                              f"and {len(self._listed())} marks")  # fmt: skip
-        region = None
+        region, shows = None, self.state.shows
         if isinstance(found, Mark):
-            name = next(name for name, mark in self._listed() if mark.id == found.id)
-            region = (name, *found.frames, *(found.axis_range or (None, None)))
+            region, shows = self._whereabouts(found)
             self.form.fill(found.mechanism, found.text, found.confidence, found.category)
         elif found is not None:
             region, ranking = self.data.place_of(found), self._rank()
@@ -193,11 +193,16 @@ class AnnotatorView(SharedAxis):
         else:
             self.form.fill("")
         self.form.say("")
-        self._go(about, region)
+        self._go(about, region, shows)
 
-    def _go(self, about: str, region: Any) -> None:
+    def _whereabouts(self, mark: Mark) -> tuple[Any, dict[str, str]]:
+        """Return the region of a mark, and what the panels must show for it."""
+        name = next(name for name, one in self._listed() if one.id == mark.id)
+        return self.data.whereabouts(name, mark, self.state.shows)
+
+    def _go(self, about: str, region: Any, shows: dict[str, str]) -> None:
         """Select a region, and see to it that it is on the screen."""
-        changes: dict[str, Any] = {"about": about, "region": region}
+        changes: dict[str, Any] = {"about": about, "region": region, "shows": shows}
         if region is not None:
             box = self.screen.box_of(region[0], self.state, region[1:])
             changes["frame"] = self.data.lead_frame(region[0], region[1])

@@ -16,7 +16,7 @@ from batlab.failure import Worksheet
 from batlab.failure._worksheet_pick import STATES, WANTED
 
 WIDTH = 1070
-BAD, GOOD, PLAIN = "#B00020", "#1B6E3C", "#222222"
+BAD, DOUBTFUL, GOOD, PLAIN = "#B00020", "#8A5A00", "#1B6E3C", "#222222"
 ORDERS = (("worst RPN first", "rpn"), ("most urgent first", "priority"))
 KEYS = (
     "Keys, after a click on the board: ↑ ↓ PgUp PgDn Home End choose a row, Enter goes to its ratings, / to the "
@@ -126,17 +126,22 @@ class BoardControls(Following):
 
     def select(self, row: str) -> None:
         """Mark a row in the table: one rule of style, so that the table itself need not travel again."""
-        rule = f'tr[data-row="{html.escape(row)}"] > td {{ background-color: #DCEBFA !important; }}' if row else ""
-        self.chosen.value = (
-            f'<style data-selected="{html.escape(row)}">.batlab-board-table {rule}</style>'
-            if rule
-            else ('<style data-selected=""></style>')
-        )
+        rule = f'.batlab-board-table tr[data-row="{_css(row)}"] > td {{ background-color: #DCEBFA !important; }}'
+        self.chosen.value = f'<style data-selected="{html.escape(row)}">{rule if row else ""}</style>'
 
     def say(self, words: str, colour: str = PLAIN) -> None:
         """Tell what was done, or why not."""
         text = words if len(words) <= 2000 else f"{words[:2000]}…"
         self.told.value = f'<div role="status" style="color:{colour};line-height:1.35">{html.escape(text)}</div>'
+
+
+def _css(text: str) -> str:
+    """Return a text as the inside of a string of CSS: the id of a row may come from anybody's file.
+
+    >>> _css('a-1"] {')
+    'a-1\\\\22 \\\\5d \\\\20 \\\\7b '
+    """
+    return "".join(one if one.isascii() and (one.isalnum() or one == "-") else f"\\{ord(one):x} " for one in text)
 
 
 def _about(sheet: Worksheet) -> str:

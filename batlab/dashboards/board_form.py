@@ -17,6 +17,8 @@ from batlab.figures.worksheet_board import cut
 CHOICES = {"category": ("", *CATEGORIES), "mechanism_type": TYPES}
 LONG = ("cause", "local_effect", "system_effect", "action", "note")
 WIDTH = 700
+AWAY = ("retire row", "Take the row away, for the reason beside; its history stays, and it can be brought back")
+BACK = ("bring back", "Bring the row back, for the reason beside, as it was")
 NAMES = {"system_effect": "effect on the cell", "mechanism_type": "type"}
 
 
@@ -46,9 +48,7 @@ class BoardForm:
         self.save = w.Button(description="keep", button_style="primary", tooltip="Keep as a new version (Ctrl+S)",
                              layout=place("80px"))  # fmt: skip
         self.save.add_class("batlab-board-save")
-        self.retire = w.Button(
-            description="retire row", tooltip="Take the row away; its history stays", layout=place("96px")
-        )
+        self.retire = w.Button(description=AWAY[0], tooltip=AWAY[1], layout=place("96px"))
         self.widget = self._compose()
 
     def _compose(self) -> w.VBox:
@@ -67,20 +67,23 @@ class BoardForm:
         self.row, self.is_retired = row, state == "retired"
         base: dict[str, Any] = {name: None if row is None else getattr(row, name).value for name in RATINGS}
         base |= {name: "" if row is None else getattr(row, name) for name in WORDS}
-        draft = self._drafts.get(_key(row), {})
+        base |= {"reason": "", "rests_on": ()}
+        self.rests_on.options = [(cut(str(item), 110), item.id) for item in evidence]
+        held = {item.id for item in evidence}
+        draft = dict(self._drafts.get(_key(row), {}))
+        draft["rests_on"] = tuple(one for one in draft.get("rests_on", ()) if one in held)
         for name, value in {**base, **draft}.items():
             self._widget(name).value = value
         self._base = base
-        self.rests_on.options = [(cut(str(item), 110), item.id) for item in evidence]
-        self.rests_on.value = ()
         self.rests_on.layout.display = "" if evidence else "none"
         self.grounds.value = f"new ratings {'rest on' if evidence else 'are judgements: the row has no evidence'}&nbsp;"
         for name in RATINGS:
             self.told[name].value = "" if row is None else rating_words(getattr(row, name))
-        self._name(state, bool(draft))
-        for widget in (*self.ratings.values(), *self.words.values(), self.save, self.retire):
+        self._name(state, _key(row) in self._drafts)
+        for widget in (*self.ratings.values(), *self.words.values(), self.save):
             widget.disabled = self.is_retired
-        self.retire.disabled = self.is_retired or row is None
+        self.retire.disabled = row is None
+        self.retire.description, self.retire.tooltip = BACK if self.is_retired else AWAY
 
     def _name(self, state: str, has_draft: bool) -> None:
         if self.row is None:
@@ -113,6 +116,10 @@ class BoardForm:
         self._base = None
         self.reason.value = ""
 
+    def forget_reason(self) -> None:
+        """Forget the reason: it is kept now; what else was typed still waits."""
+        self.reason.value = ""
+
     def forget(self) -> None:
         """Forget everything that was typed: another store or worksheet is shown."""
         self._drafts.clear()
@@ -121,7 +128,7 @@ class BoardForm:
 
     def _stash(self) -> None:
         differ = self._differences()
-        if differ and not self.is_retired:
+        if differ:
             self._drafts[_key(self.row)] = differ
         else:
             self._drafts.pop(_key(self.row), None)
@@ -132,7 +139,7 @@ class BoardForm:
         return {name: self._widget(name).value for name, was in self._base.items() if self._widget(name).value != was}
 
     def _widget(self, name: str) -> Any:
-        return self.ratings[name] if name in RATINGS else self.words[name]
+        return {**self.ratings, **self.words, "reason": self.reason, "rests_on": self.rests_on}[name]
 
 
 def rating_words(rating: Rating) -> str:

@@ -69,19 +69,9 @@ function click(box, event) {
   ask(box, line.dataset.row);
 }
 
-function attach(tries) {
-  const box = view && view.el.closest(".batlab-board");
-  if (!box) {
-    if (tries > 0) setTimeout(() => attach(tries - 1), 100);
-    return;
-  }
-  if (box.batlabKeys) box.batlabKeys.abort();
-  box.batlabKeys = new AbortController();
-  const signal = box.batlabKeys.signal;
-  box.tabIndex = 0;
-  box.style.outline = "none";
+attach(view, ".batlab-board", "batlabKeys", (box, signal) => {
+  makeFocusable(box);
   window.addEventListener("keydown", (event) => press(box, event), {capture: true, signal});
   box.addEventListener("click", (event) => click(box, event), {signal});
   view.el.addEventListener("click", () => box.focus({preventScroll: true}), {signal});
-}
-attach(100);
+});

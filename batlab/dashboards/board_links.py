@@ -41,8 +41,9 @@ class BoardLinks:
         self.links.value = links_told(found, marks, evidence)
         choices: list[tuple[str, Any]] = [("only my words (a comment)", "")]
         choices += [(f"⚑ {cut(mark_words(one), 90)}", f"mark:{one.id}") for one in marks.values() if not one.is_retired]
-        choices += [(f"◆ {cut(str(one), 90)}", f"evidence:{one.id}") for one in evidence.values() if one.id not in held]
-        self.thing.options = choices
+        choices += [(f"◆ {cut(str(one), 90)}", f"evidence:{one.id}") for one in evidence.values()]
+        if list(self.thing.options) != choices:  # a shared store has thousands: they need not travel with every row
+            self.thing.options = choices
         self.thing.value = ""
         for widget in (self.thing, self.relation, self.text, self.join):
             widget.disabled = row is None

@@ -9,7 +9,7 @@ from bokeh.events import DocumentReady
 from bokeh.models import ColumnDataSource, CustomJS
 
 from batlab.dashboards.board_script import MATRIX
-from batlab.dashboards.parts import script_text
+from batlab.dashboards.parts import keys_text
 from batlab.failure import Worksheet
 from batlab.failure._worksheet_row import Row
 from batlab.figures.criticality import criticality, criticality_columns, criticality_ring
@@ -28,7 +28,7 @@ class BoardScreen:
         document = Document()
         document.add_root(self.root)
         models = {"root": self.root, "request": self.request}
-        document.js_on_event(DocumentReady, CustomJS(args=models, code=script_text("board_keys.js")))
+        document.js_on_event(DocumentReady, CustomJS(args=models, code=keys_text("board_keys.js")))
 
     def show_rows(self, sheet: Worksheet, rows: Sequence[Row]) -> None:
         """Draw the rows that are on the board."""

@@ -18,7 +18,7 @@ LONGEST = 1000  # characters of one remark on the screen
 def evidence_told(items: Sequence[Evidence]) -> str:
     """Return each piece of evidence of a row as a picture with all its words."""
     if not items:
-        return _box("<b style='color:#8A5A00'>judgement</b>: the row and its ratings rest on no evidence")
+        return _box("<b style='color:#8A5A00'>no evidence</b>: the row is a judgement, or comes from tables alone")
     lines = []
     for item in items:
         said = html.escape(f"{item}. {item.test}" if item.test else str(item))

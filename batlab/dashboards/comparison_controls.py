@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,7 +14,7 @@ from traitlets import TraitError
 from batlab.dashboards.comparison_data import ComparisonData
 from batlab.dashboards.comparison_panels import SLOTS
 from batlab.dashboards.comparison_state import ComparisonState
-from batlab.dashboards.controls import place
+from batlab.dashboards.controls import Following, place
 from batlab.dashboards.marking import Marking, listing
 from batlab.figures.comparison import HEIGHTS
 from batlab.figures.style import COLOURS, SYMBOLS, unit_sign
@@ -51,27 +50,21 @@ class TechniqueRow:
         )
 
 
-class ComparisonControls:
+class ComparisonControls(Following):
     """The tool bar, a row a technique, and the two numbers that are correlated."""
 
     def __init__(
         self, change: Callable[..., None], step: Callable[[int], None], estimate: Callable[[str], None]
     ) -> None:
+        super().__init__()
         self._change = change
-        self._is_following = False
-        self.back = w.Button(description="◀", tooltip="One frame back (←)", layout=place("36px"))
-        self.forward = w.Button(description="▶", tooltip="One frame on (→)", layout=place("36px"))
-        self.slider = w.IntSlider(
-            description="frame", layout=place("560px", flex="1 1 auto"), style={"description_width": "44px"}
-        )
+        self.build_cursor("560px", change, step)
         self.axis = w.Dropdown(description="along", layout=place("170px"), style={"description_width": "38px"})
         self.stretch = w.Dropdown(layout=place("150px"), tooltip="Which rise or fall of the axis")
         self.rows = [TechniqueRow(colour) for colour, _ in zip(COLOURS, SLOTS, strict=False)]
         self.pair = [w.Dropdown(layout=place("232px"), tooltip="A number to correlate") for _ in range(2)]
         self.status = w.HTML(layout=w.Layout(width=f"{WIDTH}px", overflow="visible"))
         self.doubt = w.HTML(layout=w.Layout(width="466px"))
-        self.back.on_click(lambda _button: step(-1))
-        self.forward.on_click(lambda _button: step(1))
         self._listen(estimate)
         top = w.HBox([self.back, self.forward, self.slider, self.axis, self.stretch],
                      layout=w.Layout(width=f"{WIDTH}px"))  # fmt: skip
@@ -79,7 +72,6 @@ class ComparisonControls:
         self.side = w.VBox([row.widget for row in self.rows], layout=w.Layout(width=f"{SIDE}px", overflow="hidden"))
 
     def _listen(self, estimate: Callable[[str], None]) -> None:
-        self._on(self.slider, lambda value: self._change(frame=value))
         self._on(self.axis, lambda value: self._change(axis=value))
         self._on(self.stretch, lambda value: self._change(stretch=value))
         for number, row in enumerate(self.rows):
@@ -90,43 +82,29 @@ class ComparisonControls:
         for box in self.pair:
             self._on(box, lambda _value: self._change(pair=tuple(one.value for one in self.pair)))
 
-    def _on(self, widget: Any, act: Callable[..., Any]) -> None:
-        def changed(change: Any) -> None:
-            if self._is_following:
-                return
+    def _on(self, widget: Any, act: Callable[[Any], Any]) -> None:
+        """Let `act` be called with what somebody has set; what the state refuses is told."""
+
+        def told(value: Any) -> None:
             try:
-                act(change["new"])
+                act(value)
             except TraitError as error:
                 self.say([(str(error), BAD)])
 
-        widget.observe(changed, "value")
+        super()._on(widget, told)
 
     def _set(self, trait: str, number: int, value: Any) -> None:
         name = self.names[number]
         more: dict[str, Any] = {"chosen": name} if trait == "lags" else {}
         if trait == "shows":
-            if self.state.region is not None and self.state.region[0] == name:
-                more["region"] = None
             more["ranges"] = {one: ends for one, ends in self.state.ranges.items() if one != name}
         self._change(**{trait: {**getattr(self.state, trait), name: value}, **more})
-
-    @contextmanager
-    def following(self) -> Iterator[None]:
-        """Let widgets be set without their changing the state."""
-        before, self._is_following = self._is_following, True
-        try:
-            yield
-        finally:
-            self._is_following = before
 
     def load(self, data: ComparisonData, state: ComparisonState) -> None:
         """Fit limits and choices to the data."""
         self.names, self.state = data.names, state
-        first, last = int(data.numbers[0]), int(data.numbers[-1])
         with self.following():
-            if first > self.slider.max:
-                self.slider.max = last
-            self.slider.min, self.slider.max = first, last
+            self.fit_frames(data.numbers, self.slider)
             self.slider.description = data.lead if len(data.lead) < 7 else "frame"
             self.axis.options = list(state.options["axis"])
             height = HEIGHTS[len(self.names)] + TOP + BOTTOM
@@ -214,12 +192,12 @@ class ComparisonMarking(Marking):
             return
         data: Any = self.measurement
         name, mark = self._places[number - 1]
-        low, high = mark.axis_range or (None, None)
-        self._change(frame=data.lead_frame(name, mark.frames[0]), region=(name, *mark.frames, low, high))
+        region, shows = data.whereabouts(name, mark, self._shows)
+        self._change(frame=data.lead_frame(name, mark.frames[0]), shows=shows, region=region)
 
     def show(self, state: Any) -> None:
         """Tell what is selected, and whether it can be marked."""
-        self.region = state.region
+        self.region, self._shows = state.region, state.shows
         self.save.disabled = self.store is None or state.region is None
         self.clear.disabled = state.region is None
         if self.store is None:

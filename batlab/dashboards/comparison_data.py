@@ -13,6 +13,8 @@ import xarray as xr
 from batlab.align import Lag, Lithium, correlation, onto, undo
 from batlab.dashboards.comparison_state import ComparisonState
 from batlab.errors import BatlabError
+from batlab.failure import Mark
+from batlab.figures.annotator import map_axis
 from batlab.figures.comparison import AXES, Experiment, first_feature, first_shown, nearest, shared_range
 from batlab.figures.cycling import thinned
 from batlab.figures.pixels import point_edges
@@ -21,6 +23,7 @@ from batlab.figures.technique import Along, Choice, choices, map_limits
 
 TURN = 0.05  # of the axis' span: a smaller turn back is noise
 BETWEEN = " · "
+Region = tuple[str, int, int, float | None, float | None]  # technique, frames, low and high end of its axis
 
 
 @dataclass(eq=False)
@@ -95,6 +98,21 @@ class ComparisonData:
         """Return the axis of a map."""
         table = self.experiment.tables[name]
         return table[str(table[self.choices[name][label].name].dims[1])]
+
+    def axis_name(self, name: str, label: str) -> str | None:
+        """Return the name of the axis of a map, None for a number a frame."""
+        return map_axis(self.experiment.tables[name], self.choices[name][label])
+
+    def whereabouts(self, name: str, mark: Mark, shows: dict[str, str]) -> tuple[Region, dict[str, str]]:
+        """Return the region of a mark, and what the panels must show for its range: a map over its axis.
+
+        Where the technique has no such map the region is the mark's frames alone.
+        """
+        held = [label for label in self.choices[name] if mark.axis and self.axis_name(name, label) == mark.axis]
+        if not held or mark.axis_range is None:
+            return (name, *mark.frames, None, None), shows
+        label = shows[name] if shows[name] in held else held[0]
+        return (name, *mark.frames, *mark.axis_range), {**shows, name: label}
 
     def lead_frame(self, name: str, frame: int) -> int:
         """Return the frame of the leading technique that is nearest in time to one of another."""
@@ -254,7 +272,7 @@ class ComparisonData:
         stretch: tuple[float, float] | None,
         across: tuple[float, float],
         up: tuple[float, float],
-    ) -> tuple[str, int, int, float | None, float | None] | None:
+    ) -> Region | None:
         """Return a box as whole frames of a technique and, on a map, a part of its axis; both within the data.
 
         On a record the frames of the leading technique are taken: marks are made on frames.

@@ -1,8 +1,8 @@
 // Runs in the browser whenever the figure has been painted; `root` and `nudge` are Bokeh models. Comma and full stop move
-// the chosen technique by one step of its lag, with Shift by ten; a digit chooses a technique, from the top.
+// the chosen technique by one step of its lag, with Shift by ten; a digit chooses a technique, from the top. A press has
+// a time by which Python knows it when the widget, busy meanwhile, tells it twice.
 const view = Bokeh.index.roots.find((candidate) => candidate.model === root);
 const steps = {Comma: -1, Period: 1};
-let count = 0;
 
 function press(box, event) {
   const path = event.composedPath();
@@ -13,18 +13,9 @@ function press(box, event) {
   if (!by && !choose) return;
   event.preventDefault();
   event.stopPropagation();
-  count += 1;
-  nudge.data = {by: [by], choose: [choose], count: [count]};
+  nudge.data = {by: [by], choose: [choose], time: [event.timeStamp]};
 }
 
-function attach(tries) {
-  const box = view && view.el.closest(".batlab-explorer");
-  if (!box) {
-    if (tries > 0) setTimeout(() => attach(tries - 1), 100);
-    return;
-  }
-  if (box.batlabLags) box.batlabLags.abort();
-  box.batlabLags = new AbortController();
-  window.addEventListener("keydown", (event) => press(box, event), {capture: true, signal: box.batlabLags.signal});
-}
-attach(100);
+attach(view, ".batlab-explorer", "batlabLags", (box, signal) => {
+  window.addEventListener("keydown", (event) => press(box, event), {capture: true, signal});
+});

@@ -23,7 +23,7 @@ from bokeh.models import (
 
 from batlab.dashboards.comparison_data import ComparisonData
 from batlab.dashboards.comparison_state import ComparisonState
-from batlab.dashboards.parts import script_text
+from batlab.dashboards.parts import Parts, keys_text
 from batlab.figures.annotator import box_on_panel
 from batlab.figures.comparison import HEIGHTS, WIDTH, overlay_columns, overlay_panel, words_at
 from batlab.figures.style import COLOURS, SELECTION
@@ -32,14 +32,14 @@ from batlab.figures.technique_panel import Panel, technique_panel
 SLOTS = tuple(f"panel_{number}" for number in range(1, 7))
 
 
-class Panels:
+class Panels(Parts):
     """A panel a technique, and their numbers over one another; every method sends one part."""
 
     drag: type = BoxZoomTool  # what dragging does at first
 
     def __init__(self, data: ComparisonData, state: ComparisonState) -> None:
+        super().__init__()
         self.data = data
-        self._parts: dict[str, Any] = {}
         self.x_range = Range1d(*state.x_range)
         self.panels = [
             technique_panel(slot, self.x_range, (WIDTH, HEIGHTS[4]), colour, label="place", is_last=False)
@@ -81,6 +81,8 @@ class Panels:
         wheel = WheelZoomTool(dimensions="width", modifiers={"ctrl": True}, description="Zoom: Ctrl and wheel")
         pan = PanTool(dimensions="width")
         plot.add_tools(zoom, select, pan, wheel, ResetTool(description="Show all"), SaveTool())
+        # By itself each plot would let dragging pan, whatever the common tool bar shows.
+        plot.toolbar.active_drag = next(tool for tool in plot.tools if type(tool) is self.drag)
 
     def _activate(self) -> None:
         """Choose what dragging and the wheel do at first, in every panel."""
@@ -91,29 +93,14 @@ class Panels:
             if kinds == {WheelZoomTool}:
                 self.root.toolbar.active_scroll = tool
 
-    def make_document(self, *more: CustomJS) -> None:
+    def make_document(self, *more: CustomJS) -> Document:
         """Put the panels into a document with their keys; Bokeh forgets callbacks that are added afterwards."""
         ahead = [*(panel.cursor for panel in self.panels), self.part("overlay_cursor")]
         models = {"root": self.root, "request": self.request, "cursor": self.part("map_cursor"), "ahead": ahead}
         document = Document()
         document.add_root(self.root)
-        document.js_on_event(DocumentReady, CustomJS(args=models, code=script_text("keys.js")), *more)
-
-    @property
-    def roots(self) -> tuple[Any, ...]:
-        """All figures in which names are looked for."""
-        return (self.root,)
-
-    def part(self, name: str) -> Any:
-        """Return the one model with a name; one walk finds all of them."""
-        if not self._parts:
-            models = [model for root in self.roots for model in root.references()]
-            self._parts = {model.name: model for model in models if model.name}
-        return self._parts[name]
-
-    def source(self, name: str) -> ColumnDataSource:
-        """Return the data behind a renderer."""
-        return self.part(name).data_source
+        document.js_on_event(DocumentReady, CustomJS(args=models, code=keys_text("keys.js")), *more)
+        return document
 
     def panel(self, name: str) -> Panel:
         """Return the panel of a technique."""

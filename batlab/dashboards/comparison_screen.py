@@ -12,7 +12,8 @@ from bokeh.models import BoxAnnotation, ColumnDataSource, CustomJS, Span
 from batlab.dashboards.comparison_data import ComparisonData
 from batlab.dashboards.comparison_panels import SLOTS, Panels
 from batlab.dashboards.comparison_state import ComparisonState
-from batlab.dashboards.parts import script_text
+from batlab.dashboards.parts import keys_text, script_text
+from batlab.figures.annotator import mark_notes
 from batlab.figures.comparison import correlation_plot, fill_correlation
 from batlab.figures.style import FAINT
 from batlab.figures.technique_panel import Panel
@@ -30,7 +31,7 @@ class ComparisonScreen(Panels):
         self._anchors: dict[str, float] = {}
         self._drawn: dict[str, tuple[float, bool]] = {}
         self._overlay_lag: dict[str, float] = {}
-        self.nudge = ColumnDataSource(data={"by": [0], "choose": [0], "count": [0]}, name="nudge")
+        self.nudge = ColumnDataSource(data={"by": [0], "choose": [0], "time": [0.0]}, name="nudge")
         self.hands = {slot: ColumnDataSource(data={"ends": []}, name=f"{slot}_hand") for slot in SLOTS}
         self.root.tags = [self.request, self.nudge, *self.hands.values()]
         self.scatter = correlation_plot(SCATTER_SIZE)
@@ -64,7 +65,7 @@ class ComparisonScreen(Panels):
         """Put the figures into documents; Bokeh forgets callbacks that are added afterwards."""
         dragged = {"parts": [self.part(f"{slot}_handle") for slot in SLOTS], "hands": list(self.hands.values())}
         self.make_document(
-            CustomJS(args={"root": self.root, "nudge": self.nudge}, code=script_text("comparison_keys.js")),
+            CustomJS(args={"root": self.root, "nudge": self.nudge}, code=keys_text("comparison_keys.js")),
             CustomJS(args=dragged, code=script_text("xanes_drag.js")),
         )
         Document().add_root(self.scatter)
@@ -143,11 +144,9 @@ class ComparisonScreen(Panels):
     def show_marks(self, marks: dict[str, list[Any]], state: ComparisonState) -> None:
         """Draw the marks of each technique on its panel."""
         for name in self.data.names:
-            boxes = [
-                self.box_of(name, state, (*mark.frames, *(mark.axis_range or (None, None))))
-                for mark in marks.get(name, [])
-            ]
-            known = [box for box in boxes if box is not None]
+            axis = self.data.axis_name(name, state.shows[name])
+            notes = mark_notes(marks.get(name, []), "", 1, axis)
+            known = [box for note in notes if (box := self.box_of(name, state, note.where)) is not None]
             columns = {side: [box[at] for box in known] for at, side in enumerate(MARKS)}
             source = self.source(f"{self.panel(name).name}_marks")
             if columns != dict(source.data):

@@ -110,9 +110,8 @@ class FailureAnnotator(Searching):
         self.form, self.lists = MarkForm(self._act), Lists(self._choose_or_tell, self._act)
         self.form.author.value, self.form.author.disabled = person(), bool(os.environ.get("JUPYTERHUB_USER"))
         self.lists.widget.observe(lambda _change: self._refresh_code(), "selected_index")
-        self._heard = 0.0
         self._listen_to_panels()
-        self.screen.pressed.on_change("data", lambda _name, _old, new: self._hear(new))
+        self._hear(self.screen.pressed, lambda told: self._press(told["key"][0], told["text"][0]))
         self.screen.make_documents()
         self.view = FigureView(self.screen.root)
         self.views = [self.view]
@@ -189,12 +188,6 @@ class FailureAnnotator(Searching):
             work(*words)
         except (BatlabError, ValueError, TypeError, OSError) as error:
             self.form.say(str(error), BAD)
-
-    def _hear(self, told: Mapping[str, Any]) -> None:
-        """Take a key that the browser tells of, once."""
-        if told["time"][0] != self._heard:
-            self._heard = told["time"][0]
-            self._press(told["key"][0], told["text"][0])
 
     def _press(self, key: str, text: str) -> None:
         """Do what a key says."""

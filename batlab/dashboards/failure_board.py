@@ -3,51 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import ipywidgets as w
 from bokeh.events import Tap
-from traitlets import TraitError
 
 from batlab.dashboards import page
-from batlab.dashboards.board_controls import BAD, GOOD, BoardControls
-from batlab.dashboards.board_files import BoardFiles, target
+from batlab.dashboards.board_controls import BoardControls
+from batlab.dashboards.board_files import BoardFiles
 from batlab.dashboards.board_form import BoardForm
+from batlab.dashboards.board_keeping import TROUBLE, Keeping
 from batlab.dashboards.board_links import BoardLinks
 from batlab.dashboards.board_screen import BoardScreen
 from batlab.dashboards.board_script import board_script
 from batlab.dashboards.board_state import PAGE, BoardState
 from batlab.dashboards.board_told import history_told
 from batlab.dashboards.controls import place
-from batlab.dashboards.events import Dashboard
 from batlab.dashboards.marking import person
 from batlab.dashboards.script import names_in_use
 from batlab.dashboards.view import FigureView
-from batlab.errors import BatlabError
-from batlab.failure import (
-    Evidence,
-    Link,
-    Mark,
-    Store,
-    StoreError,
-    Worksheet,
-    read_action_priority,
-    read_worksheet,
-    worksheet,
-)
+from batlab.failure import Link, Mark, Store, Worksheet, worksheet
 from batlab.failure._worksheet_pick import WANTED
 from batlab.failure._worksheet_row import Row
 from batlab.figures.worksheet_board import worksheet_board
 
 TABS = ("Row", "Evidence & marks", "History", "Sign & files", "Code")
-TROUBLE = (BatlabError, ValueError, TypeError, KeyError, OSError, TraitError)
 SHOWN = {"sheet", "kept", "by", "most", *WANTED}
 
 
-class FailureBoard(Dashboard):
+class FailureBoard(Keeping):
     """The FMMEA worksheets of a store as a board: mode, mechanism, cause, ratings with their grounds, evidence.
 
     Each row has its severity, occurrence and detection, the RPN, the action priority, its evidence as pictures of the
@@ -100,7 +86,7 @@ class FailureBoard(Dashboard):
         self.screen = BoardScreen(worksheet(title="empty", author="-"))
         self.controls = BoardControls(self._change, self.step, lambda: self._tell(self.refresh, "read again"))
         self.form, self.linking, self.files = BoardForm(), BoardLinks(), BoardFiles()
-        self.form.author.value = person()
+        self.form.author.value, self.form.author.disabled = person(), bool(os.environ.get("JUPYTERHUB_USER"))
         self._listen()
         self.view = FigureView(self.screen.root)
         self.views = [self.view]
@@ -127,7 +113,7 @@ class FailureBoard(Dashboard):
         self.screen.root.on_event(Tap, lambda event: self._choose(self.screen.row_at(event.x, event.y)))
         for button, act, what in (
             (form.save, self.keep, "kept"),
-            (form.retire, lambda: self.retire(form.reason.value), "retired"),
+            (form.retire, self._retire_or_restore, "kept"),
             (files.sign, lambda: self.sign(files.statement.value), "signed"),
             (files.prioritize, lambda: self.prioritize(files.table.value), "priorities loaded"),
             (files.start, lambda: self.start(files.title.value), "started"),
@@ -173,193 +159,12 @@ class FailureBoard(Dashboard):
             self.store = before
             raise
 
-    def refresh(self) -> Worksheet | None:
-        """Read again what the store has; others may have kept something meanwhile."""
-        with self._event():
-            self._dirty.add("kept")
-        return self.sheet
-
     def step(self, by: int) -> None:
         """Choose the row so many lines further down, the last one at most."""
         ids = [row.id for row in self.rows]
         if ids:
             at = ids.index(self.state.row) + by if self.state.row in ids else 0
             self._change(row=ids[min(max(at, 0), len(ids) - 1)])
-
-    @property
-    def row(self) -> Row | None:
-        """The row whose form is open, also one that was retired; None for a new one."""
-        if self.sheet is None or not self.state.row:
-            return None
-        return next(one for one in (*self.sheet.rows, *self.sheet.retired()) if one.id == self.state.row)
-
-    def keep(self) -> Worksheet:
-        """Keep what the form says of the row, or the new row that it describes, for the reason given there.
-
-        Raises
-        ------
-        ValueError
-            Nothing was changed, or a field is not what it should be.
-        StoreError
-            Somebody else has kept another state meanwhile. The board then shows it, and what was typed is still there.
-        """
-        numbers, texts = self.form.changes()
-        why, grounds = self.form.reason.value, list(self.form.rests_on.value)
-        if self.row is None:
-            return self._add(why, {**texts, **numbers}, is_typed=True)
-        if not numbers and not texts:
-            raise ValueError("nothing was changed in the form")
-
-        def work(sheet: Worksheet, who: str | None) -> Worksheet:
-            known = self._open_row()
-            sheet = sheet.rate(known, reason=why, author=who, evidence=grounds, **numbers) if numbers else sheet
-            return sheet.edit(known, reason=_reason(why), author=who, **texts) if texts else sheet
-
-        return self._keep(work, is_typed=True)
-
-    def rate(self, *, reason: str, evidence: Iterable[Evidence | str] = (), **ratings: int) -> Worksheet:
-        """Set ratings of the row (``severity=``, ``occurrence=``, ``detection=``), as ``Worksheet.rate`` does."""
-        known = self._open_row()
-        return self._keep(lambda sheet, who: sheet.rate(known, reason=reason, author=who, evidence=evidence, **ratings))
-
-    def edit(self, *, reason: str, **texts: Any) -> Worksheet:
-        """Change texts of the row (``cause=``, ``action=`` …) or its ``evidence``, as ``Worksheet.edit`` does."""
-        known = self._open_row()
-        return self._keep(lambda sheet, who: sheet.edit(known, reason=_reason(reason), author=who, **texts))
-
-    def add(self, *, reason: str = "", **fields: Any) -> Worksheet:
-        """Add a row, as ``Worksheet.add`` does, and open it."""
-        return self._add(reason, fields, is_typed=False)
-
-    def _add(self, reason: str, fields: dict[str, Any], *, is_typed: bool) -> Worksheet:
-        with self._event():
-            kept = self._keep(lambda sheet, who: sheet.add(reason=reason, author=who, **fields), is_typed=is_typed)
-            self.state.rows = [*self.state.rows, kept.rows[-1].id]
-            self.state.row = kept.rows[-1].id
-        return kept
-
-    def retire(self, reason: str) -> Worksheet:
-        """Take the row away for a reason; its history stays, and ``status="retired"`` shows it."""
-        known = self._open_row()
-        if known not in [row.id for row in self._held().rows]:
-            raise ValueError(f"row {known} is retired already")
-        return self._keep(lambda sheet, who: sheet.remove(known, reason=reason, author=who), is_typed=True)
-
-    def sign(self, statement: str = "") -> Worksheet:
-        """Sign the version on the screen."""
-        return self._keep(lambda sheet, who: sheet.sign(statement=statement, author=who))
-
-    def prioritize(self, path: str | os.PathLike) -> Worksheet:
-        """Give the worksheet the table of action priorities of a CSV file, see `failure.read_action_priority`."""
-        table = read_action_priority(path)
-        return self._keep(lambda sheet, who: sheet.prioritize(table, author=who))
-
-    def start(self, title: str) -> Worksheet:
-        """Start an empty worksheet in the store, and show it."""
-        return self._open(self.store.keep_worksheet(worksheet(title=title, author=self._author), author=self._author))
-
-    def save(self, path: str | os.PathLike, *, replace: bool = False) -> Path:
-        """Write the worksheet as ``.xlsx``, ``.csv``, ``.json`` or ``.html`` and return where it is.
-
-        Raises
-        ------
-        ValueError
-            Another end of the name.
-        OSError
-            The folder is not there, or the file is and `replace` is False.
-        """
-        sheet, found = self._held(), target(path, may_replace=replace)
-        sheet.save(found)
-        return found
-
-    def read(self, path: str | os.PathLike, *, edits: str = "refuse", reason: str = "") -> Worksheet:
-        """Bring in a worksheet from a file that was saved, and show it; see `failure.read_worksheet`.
-
-        Raises
-        ------
-        ReadError
-            The file is no worksheet, or was changed and `edits` does not take that over.
-        StoreError
-            The store has a state of it that this one does not follow.
-        """
-        source = Path(path).expanduser().absolute()
-        found = read_worksheet(source, edits=edits, author=self._author, reason=reason)
-        return self._open(self.store.keep_worksheet(found, author=self._author, source=str(source)))
-
-    def _read_file(self) -> Worksheet:
-        files = self.files
-        return self.read(files.path.value, edits=files.edits.value, reason=files.reason.value)
-
-    def link(self, thing: Any, relation: str = "supports", text: str = "") -> Link:
-        """Link a mark or evidence of the store with the row, or, without a `thing`, keep a comment on it.
-
-        Evidence that supports the row becomes evidence of the row, too.
-        """
-        row = f"row:{self._open_row()}"
-        if not thing:
-            made = self.store.comment(row, text, author=self._author)
-        else:
-            made = self.store.link(thing, relation, row, text=text, author=self._author)
-        kind, _, known = made.source.partition(":")
-        if kind == "evidence" and relation == "supports" and self.row is not None and known not in self.row.evidence:
-            held = [*self.row.evidence, *self.store.evidence(known)]
-            self.edit(evidence=held, reason=text or "linked on the board")
-        self.linking.text.value = ""
-        self.refresh()
-        return made
-
-    @property
-    def _author(self) -> str | None:
-        return self.form.author.value or None
-
-    def _held(self) -> Worksheet:
-        if self.sheet is None:
-            raise ValueError("the store has no worksheet yet; start one, or read one from a file")
-        return self.sheet
-
-    def _open_row(self) -> str:
-        if not self.state.row:
-            raise ValueError("choose a row first: click on it, or set board.state.row")
-        return self.state.row
-
-    def _keep(self, work: Callable[[Worksheet, str | None], Worksheet], *, is_typed: bool = False) -> Worksheet:
-        """Keep the worksheet that `work` makes of the one on the screen; when it returns, it is on the disk."""
-        held = self._held()
-        try:
-            kept = self.store.keep_worksheet(work(held, self._author), author=self._author)
-        except StoreError as error:
-            if self.store.worksheet(held.id) == held:
-                raise
-            self.refresh()
-            raise StoreError(f"{error}. The board shows that state now; what you typed is still in the form") from error
-        if is_typed:
-            self.form.done()
-        with self._event():
-            self._dirty.add("kept")
-        return kept
-
-    def _open(self, sheet: Worksheet) -> Worksheet:
-        with self._event():
-            self.state.sheets = [*self.state.sheets, sheet.id]
-            self.state.sheet = sheet.id
-            self._dirty.add("sheet")
-        return sheet
-
-    def _tell(self, act: Callable[[], Any], what: str) -> None:
-        """Do what a button asks, and say what was done or why not."""
-        try:
-            done = act()
-        except TROUBLE as error:
-            words = error.args[0] if isinstance(error, KeyError) else error
-            self.controls.say(f"not {what}: {words}", BAD)
-            return
-        if isinstance(done, Path):
-            told = f": {done} ({done.stat().st_size / 1000:.0f} kB)"
-        elif isinstance(done, Worksheet):
-            told = f": “{done.title[:60]}”, version {done.version}, {len(done.changes)} changes, {len(done.rows)} rows"
-        else:
-            told = f" by {done.author}" if isinstance(done, Link) else ""
-        self.controls.say(f"{what}{told}", GOOD)
 
     def _choose(self, row: str) -> None:
         if row in self.state.rows:
@@ -464,9 +269,3 @@ def _opened(store: Any) -> Store:
     if not isinstance(store, Store):
         raise TypeError(f"FailureBoard needs a failure.Store, or the path or URL of one, got {type(store).__name__}")
     return store
-
-
-def _reason(words: str) -> str:
-    if not words.strip():
-        raise ValueError("reason must not be empty: it is kept with the change")
-    return words

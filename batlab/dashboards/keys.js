@@ -42,18 +42,8 @@ function press(box, event) {
   request.data = {frame: [frame]};
 }
 
-function attach(tries) {
-  const box = view && view.el.closest(".batlab-explorer");
-  if (!box) {
-    if (tries > 0) setTimeout(() => attach(tries - 1), 100);
-    return;
-  }
-  if (box.batlabKeys) box.batlabKeys.abort();
-  box.batlabKeys = new AbortController();
-  const signal = box.batlabKeys.signal;
-  box.tabIndex = 0;
-  box.style.outline = "none";
+attach(view, ".batlab-explorer", "batlabKeys", (box, signal) => {
+  makeFocusable(box);
   window.addEventListener("keydown", (event) => press(box, event), {capture: true, signal});
   view.el.addEventListener("click", () => box.focus({preventScroll: true}), {signal});
-}
-attach(100);
+});

@@ -62,7 +62,7 @@ class Parts:
         models = {"root": self.root, "request": self.request, "cursor": self.part("map_cursor"), "ahead": []}
         document = Document()
         document.add_root(self.root)
-        document.js_on_event(DocumentReady, CustomJS(args=models, code=script_text("keys.js")), *more)
+        document.js_on_event(DocumentReady, CustomJS(args=models, code=keys_text("keys.js")), *more)
         return document
 
 
@@ -126,6 +126,11 @@ class MapParts(Parts):
 def script_text(name: str) -> str:
     """Return a script for the browser that lies beside this module."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def keys_text(name: str) -> str:
+    """Return a script that listens to keys, with what all such scripts share before it."""
+    return script_text("attach.js") + script_text(name)
 
 
 def add_tools(plot: figure, select: BoxSelectTool | None = None, colour: str = SELECTION, **dimensions: Any) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from bokeh.events import RangesUpdate, SelectionGeometry, Tap
+from bokeh.models import ColumnDataSource
 
 from batlab.dashboards.comparison_data import ComparisonData
 from batlab.dashboards.comparison_panels import Panels
@@ -46,6 +48,19 @@ class SharedAxis(Dashboard):
         screen.overlay.on_event(Tap, lambda event: self._tap(event, None))
         screen.request.on_change("data", lambda _name, _old, new: self._change(frame=new["frame"][0]))
 
+    @staticmethod
+    def _hear(source: ColumnDataSource, act: Callable[[Mapping[str, Any]], Any]) -> None:
+        """Let `act` take each press of a key that the browser tells by `source`, once: `time` tells presses apart."""
+        heard = source.data["time"][0]
+
+        def told(_name: str, _old: Any, new: Mapping[str, Any]) -> None:
+            nonlocal heard
+            if new["time"][0] != heard:
+                heard = new["time"][0]
+                act(new)
+
+        source.on_change("data", told)
+
     def _forget_what_is_shown(self) -> None:
         self._stretches: list[tuple[float, float] | None] = [None]
         self._shown: dict[str, Any] = {}
@@ -74,8 +89,14 @@ class SharedAxis(Dashboard):
         self._follow(dirty)
 
     def _settle(self, dirty: set[str]) -> set[str]:
-        """Let axis, stretch, cursor and visible part agree, and return what else has changed by that."""
+        """Let axis, stretch, cursor, visible part and region agree, and return what else has changed by that."""
         state, data = self.state, self.data
+        if state.region is not None and state.region[3] is not None and dirty & {"shows", "region"}:
+            name, *frames, _low, _high = state.region
+            label = state.shows[name]
+            is_old = "region" not in dirty and self._shown.get(name, ("",))[0] != label
+            if is_old or data.axis_name(name, label) is None:
+                state.region = (name, *frames, None, None)  # the axis of its range is not shown
         if "axis" in dirty or ("lags" in dirty and state.axis != "time"):
             self._stretches = data.stretches(state.axis, state.lags)
             state.n_stretches = len(self._stretches)

@@ -123,7 +123,7 @@ class TechniqueComparison(SharedAxis):
     def _listen(self) -> None:
         screen = self.screen
         self._listen_to_panels()
-        screen.nudge.on_change("data", lambda _name, _old, new: self._nudge(new["by"][0], new["choose"][0]))
+        self._hear(screen.nudge, lambda told: self._nudge(told["by"][0], told["choose"][0]))
         for number, slot in enumerate(SLOTS):
             screen.hands[slot].on_change("data", lambda _name, _old, new, n=number: self._drag(n, list(new["ends"])))
 

@@ -20,7 +20,7 @@ _HOMES: dict[str, str] = {
     "RELATIONS": "_link",
     "Link": "_link",
     "Worksheet": "worksheets",
-    "worksheet": "worksheets",
+    "worksheet": "_worksheet_new",
     "read_worksheet": "_worksheet_files",
     "read_action_priority": "_worksheet_priority",
     "ActionPriority": "_worksheet_priority",

@@ -48,14 +48,12 @@ class Board(Database):
         from batlab.failure import _rows
         from batlab.failure.evidence import Evidence as Known
 
-        found = {
-            row["id"]: Known.from_dict(row["body"])
-            for row in self._read(lambda connection: _rows.versions(connection, "evidence"))
-        }
+        kept = self._read(lambda connection: _rows.versions(connection, "evidence"))
+        found = {row["id"]: row["body"] for row in kept}
         for known in ids:
             if known not in found:
                 raise ValueError(f"{self!r} has no evidence {known!r}{did_you_mean(known, found)}")
-        return [found[known] for known in ids] if ids else list(found.values())
+        return [Known.from_dict(found[known]) for known in ids or found]
 
     def link(
         self,

@@ -17,7 +17,8 @@ WANTED = ("mechanism", "author", "technique", "status", "is_judgement", "least_r
 def retired(sheet: Worksheet) -> list[Row]:
     """Return the rows that were removed, as they were then, in the order in which that was done."""
     gone = {one.row: one.before for one in sheet.changes if one.field == "row" and one.after is None}
-    return [Row.from_dict(before) for before in gone.values()]
+    here = {row.id for row in sheet.rows}  # what was brought back
+    return [Row.from_dict(before) for known, before in gone.items() if known not in here]
 
 
 def states(sheet: Worksheet) -> dict[str, str]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from batlab.errors import ReadError, choose, did_you_mean, refuse_unknown
 from batlab.failure._mark import LONGEST_TEXT, author_name, plain_text
@@ -17,10 +16,6 @@ from batlab.failure._worksheet_priority import ActionPriority
 from batlab.failure._worksheet_row import RATINGS, WORDS, Rating, Row, checked, level, new_row
 from batlab.failure.evidence import Evidence
 from batlab.failure.evidence import checked as checked_evidence
-
-if TYPE_CHECKING:
-    from batlab.failure._assess import Assessment
-    from batlab.failure._knowledge import Knowledge
 
 Named = Row | str
 FORMAT = 2  # 1: signatures covered no history
@@ -176,7 +171,7 @@ class Worksheet:
         if not values:
             raise ValueError(f"failure.Worksheet.rate needs a rating to set: {', '.join(RATINGS)}")
         why = plain_text("reason", reason, required=True, longest=LONGEST_TEXT)
-        here, who, when = self[row], author_name(author), _now()
+        here, who, when = self[row], author_name(author), now()
         known, more = self._evidence(evidence)
         set_by_hand = {
             name: replace(getattr(here, name), value=value, evidence=known, author=who, created=when, reason=why)
@@ -191,12 +186,12 @@ class Worksheet:
             raise ValueError(f"failure.Worksheet.edit needs something to change: {', '.join(WORDS)} or evidence")
         known, more = self._evidence(texts.pop("evidence", self[row].evidence))
         changed = checked(replace(self[row], **texts, evidence=known))
-        return self._changed(changed, author_name(author), _now(), plain_text("reason", reason), more)
+        return self._changed(changed, author_name(author), now(), plain_text("reason", reason), more)
 
     def add(self, *, author: str | None = None, reason: str = "", **fields: Any) -> Worksheet:
         """Add a row: texts by name (``component`` and ``mechanism`` at least), ratings as numbers, ``evidence``."""
         known, more = self._evidence(fields.get("evidence", ()))
-        who, when = author_name(author), _now()
+        who, when = author_name(author), now()
         made = new_row({**fields, "evidence": known})
         by_hand = {
             name: replace(getattr(made, name), author=who, created=when, reason=reason)
@@ -209,8 +204,17 @@ class Worksheet:
         """Take a row away; its history stays."""
         here, base = self[row], self._next()
         why = plain_text("reason", reason, required=True, longest=LONGEST_TEXT)
-        change = Change(base.version, _now(), author_name(author), here.id, "row", here.as_dict(), None, why)
+        change = Change(base.version, now(), author_name(author), here.id, "row", here.as_dict(), None, why)
         return replace(base, rows=tuple(one for one in base.rows if one.id != here.id), changes=(*base.changes, change))
+
+    def restore(self, row: Named, *, reason: str, author: str | None = None) -> Worksheet:
+        """Bring a row back that was removed, as it was then."""
+        known = row if isinstance(row, str) else row.id
+        gone = {one.id: one for one in self.retired()}
+        if known not in gone:
+            raise KeyError(f"worksheet {self.title!r} has no removed row {known!r}{did_you_mean(known, gone)}")
+        why = plain_text("reason", reason, required=True, longest=LONGEST_TEXT)
+        return self._with(gone[known], author_name(author), now(), why, ())
 
     def prioritize(self, table: ActionPriority | None, *, author: str | None = None) -> Worksheet:
         """Give the worksheet a table of action priorities (`read_action_priority`), or none."""
@@ -218,7 +222,7 @@ class Worksheet:
             raise TypeError(f"a table must come from failure.read_action_priority, got {type(table).__name__}")
         base = self._next()
         names = [one.name if one else None for one in (base.priorities, table)]
-        change = Change(base.version, _now(), author_name(author), "", "priorities", names[0], names[1])
+        change = Change(base.version, now(), author_name(author), "", "priorities", names[0], names[1])
         return replace(base, priorities=table, changes=(*base.changes, change))
 
     def sign(self, *, author: str | None = None, statement: str = "") -> Worksheet:
@@ -245,7 +249,7 @@ class Worksheet:
         if self.is_signed:
             last, earlier = self.signed[-1], self.signed[:-1]
         seal = last.digest(self.changes, earlier)
-        signature = Signature(who, _now(), plain_text("statement", statement), seal)
+        signature = Signature(who, now(), plain_text("statement", statement), seal)
         return replace(self, signed=(*earlier, replace(last, signatures=(*last.signatures, signature))))
 
     def at(self, version: int) -> Worksheet:
@@ -400,86 +404,6 @@ class Worksheet:
         return replace(base, rows=(*base.rows, row), evidence=(*base.evidence, *more), changes=(*base.changes, change))
 
 
-def worksheet(
-    assessment: Assessment | None = None,
-    *,
-    title: str = "FMMEA",
-    rows: Sequence[Mapping[str, Any]] = (),
-    author: str | None = None,
-    table: Knowledge | str | os.PathLike | None = None,
-    scales: str | os.PathLike | None = None,
-    at_least: float = 0.1,
-) -> Worksheet:
-    """Start a worksheet: a row for each likely mechanism of an assessment, rated by its evidence, or rows by hand.
-
-    Severity is the level of the mechanism's worst effect. Occurrence is the level of an expected share: probability of
-    the mechanism × share of the examined cycles in which it was seen × confidence of the best look. Detection is the
-    level of the easiest technique that saw it, more where it cannot be told apart. The levels stand in
-    ``failure/worksheet_scales.toml``; ``print(row.occurrence.explain())`` shows every term. The risk priority number is
-    RPN = S · O · D.
-
-    Parameters
-    ----------
-    assessment
-        From `failure.assess`. Occurrence points at the evidence for its mechanism; severity and detection come from the
-        tables of knowledge and scales, and so does occurrence where nothing was seen, or what was seen has not raised
-        its probability: their basis is ``"table"``.
-    title, author
-        What it is about; who makes it (without it the name under which you are logged in).
-    rows
-        Further rows, as dicts of texts (``component`` and ``mechanism`` at least), numbers and ``evidence``.
-    table
-        The table of knowledge that the assessment was made with; batlab's own by default.
-    scales
-        A file like ``worksheet_scales.toml`` of one's own.
-    at_least
-        Smallest probability of a mechanism that gets a row, 0 to 1.
-
-    Returns
-    -------
-    Worksheet
-        Version 1, not signed.
-
-    Raises
-    ------
-    TypeError, ValueError
-        No assessment; a field of a row or a number is not what it should be.
-    ReadError
-        The scales are wrong.
-
-    References
-    ----------
-    C. Hendricks, N. Williard, S. Mathew, M. Pecht, J. Power Sources 297, 113 (2015),
-    doi:10.1016/j.jpowsour.2015.07.100; IEC 60812:2018.
-
-    Examples
-    --------
-    >>> made = worksheet(title="cell 7", author="ada", rows=[{"component": "separator", "mode": "internal short",
-    ...     "mechanism": "dendrite", "severity": 7, "occurrence": 4, "detection": 5}])
-    >>> made.rows[0].rpn, made.rows[0].basis
-    (140, 'judgement')
-    >>> made = made.rate(made.rows[0], detection=6, reason="no pressure sensor", author="ada").sign(author="bob")
-    >>> made
-    Worksheet('cell 7', 1 rows, version 1, signed by bob)
-    """
-    from batlab.failure._knowledge import Knowledge, knowledge
-    from batlab.failure._worksheet_rate import read_scales, rows_of
-
-    if isinstance(at_least, bool) or not 0 <= at_least <= 1:
-        raise ValueError(f"at_least must be a probability from 0 to 1, got {at_least!r}")
-    made, who = Worksheet(str(uuid.uuid4()), plain_text("title", title, required=True)), author_name(author)
-    if assessment is not None:
-        if not hasattr(assessment, "candidates") or not hasattr(assessment, "evidence"):
-            raise TypeError(f"worksheet needs an assessment from failure.assess, got {type(assessment).__name__}")
-        known = table if isinstance(table, Knowledge) else knowledge(table)
-        made = replace(made, evidence=tuple(dict.fromkeys(assessment.evidence)))
-        for row in rows_of(assessment, known, read_scales(scales), at_least):
-            made = made._with(row, who, _now(), f"computed from evidence, knowledge {assessment.knowledge}", ())
-    for values in rows:
-        made = made.add(author=who, **values)
-    return made
-
-
 def _priorities(told: Any) -> ActionPriority | None:
     if told is None:
         return None
@@ -490,8 +414,9 @@ def _priorities(told: Any) -> ActionPriority | None:
     return ActionPriority(tuple(rules), plain_text("name", told["name"]))  # type: ignore[arg-type]
 
 
-def _now() -> str:
+def now() -> str:
+    """Return this moment, ISO 8601, UTC."""
     return datetime.now(UTC).isoformat()
 
 
-__all__ = ["Rating", "Row", "Worksheet", "worksheet"]
+__all__ = ["Rating", "Row", "Worksheet"]

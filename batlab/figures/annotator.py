@@ -122,13 +122,21 @@ def note_columns(notes: Iterable[tuple[Note, tuple[float, float, float, float] |
     return columns
 
 
-def mark_notes(marks: Iterable[Mark], author: str, first: int = 1) -> list[Note]:
-    """Return marks as notes, counted from `first`; those of `author` are his own."""
+def mark_notes(marks: Iterable[Mark], author: str, first: int, axis: str | None) -> list[Note]:
+    """Return marks as notes, counted from `first`; those of `author` are his own.
+
+    `axis` is that of the map on the panel: a range over another axis has no place there.
+    """
     notes = []
     for number, mark in enumerate(marks, first):
-        where = (*mark.frames, *(mark.axis_range or (None, None)))
-        notes.append(Note(where, str(number), "own" if mark.author == author else "other"))
+        ends = mark.axis_range if mark.axis == axis and mark.axis_range else (None, None)
+        notes.append(Note((*mark.frames, *ends), str(number), "own" if mark.author == author else "other"))
     return notes
+
+
+def map_axis(table: xr.Dataset, choice: Choice) -> str | None:
+    """Return the name of the axis of a map, None for a number a frame."""
+    return str(table[choice.name].dims[1]) if choice.kind == "map" else None
 
 
 def add_annotations(
@@ -176,7 +184,9 @@ def add_annotations(
     number = 1
     for name, told in marks.items():
         choose("technique of marks", name, list(notes))
-        made = mark_notes(told, author, number)
+        table = experiment.tables[name]
+        shown = choices(table)[(show or {}).get(name) or first_shown(table)]
+        made = mark_notes(told, author, number, map_axis(table, shown))
         notes[name] += made
         number += len(made)
     for count, item in enumerate((one for one in evidence if one.is_seen), 1):

@@ -94,7 +94,7 @@ def _row(sheet: Worksheet, row: Row, number: str, state: str, evidence: dict[str
         *(_rating(getattr(row, name)) for name in RATINGS),
         _rpn(row.rpn),
         *([f"<td>{html.escape(cut(_priority(sheet, row), 40))}</td>"] if sheet.priorities else []),
-        f"<td>{_pictures([evidence[one] for one in row.all_evidence if one in evidence])}{_marks(n_marks)}</td>",
+        f"<td>{_pictures(row, [evidence[one] for one in row.all_evidence if one in evidence])}{_marks(n_marks)}</td>",
         f"<td>{state}</td>",
     ]
     return f'<tr data-row="{html.escape(row.id)}" class="{state}">{"".join(cells)}</tr>'
@@ -127,9 +127,16 @@ def _priority(sheet: Worksheet, row: Row) -> str:
     return (sheet.priorities and sheet.priorities.of(*values)) or ""
 
 
-def _pictures(items: list[Evidence]) -> str:
+def without_evidence(row: Row) -> str:
+    """Return what a row without evidence rests on: ``"judgement"`` of a person, or ``"tables only"``."""
+    is_judged = any(getattr(row, name).basis == "judgement" for name in RATINGS)
+    return "judgement" if is_judged else "tables only"
+
+
+def _pictures(row: Row, items: list[Evidence]) -> str:
     if not items:
-        return '<span class="flag" title="no evidence: what stands here is judgement">judgement</span>'
+        told = "what stands here is judgement, or comes from the tables of knowledge and scales alone"
+        return f'<span class="flag" title="no evidence: {told}">{without_evidence(row)}</span>'
     more = f"<small>+{len(items) - MOST_PICTURES} more</small>" if len(items) > MOST_PICTURES else ""
     return "".join(evidence_thumbnail(item, size=(142, 40)) for item in items[:MOST_PICTURES]) + more
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from batlab.failure import Store, Worksheet
 from batlab.failure.worksheets import Rating
+from batlab.figures.worksheet_board import without_evidence
 from batlab.report._numbers import NOTHING
 from batlab.report._sections import Section, Table
 
@@ -32,7 +33,8 @@ def board(sheet: Worksheet) -> Section:
     state = f"signed by {names}" if sheet.is_signed else "not signed"
     lead = (
         f"Failure modes, mechanisms and effects analysis (FMMEA), version {sheet.version}, {state}. Severity S, "
-        "occurrence O and detection D run from 1 to 10; RPN = S·O·D. A rating without evidence is a judgement."
+        "occurrence O and detection D run from 1 to 10; RPN = S·O·D. A rating without evidence is a judgement, or "
+        "comes from the tables of knowledge and scales alone."
     )
     section = Section(f"Board: {sheet.title}", lead, is_wide=True)
     rows = sheet.ranked()
@@ -66,7 +68,7 @@ def _rating(rating: Rating) -> str:
 def _grounds(sheet: Worksheet, row: str) -> str:
     items = sheet.evidence_of(row)
     if not items:
-        return "judgement"
+        return without_evidence(sheet[row])
     more = f"\nand {len(items) - MOST} more" if len(items) > MOST else ""
     return "\n".join(f"[{item.id[:8]}] {item}" for item in items[:MOST]) + more
 

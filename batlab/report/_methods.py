@@ -15,7 +15,10 @@ from batlab.report._sections import Section, Table
 from batlab.schema import version
 
 # Where steps live. History is text from a file: no other name is ever imported.
-HOMES = ("io", "scattering", "curves", "xrd", "xas", "echem", "align", "decompose", "failure", "simulate")
+HOMES = (
+    *("io", "scattering", "curves", "xrd", "pdf", "saxs", "xas", "echem"),
+    *("align", "decompose", "failure", "simulate"),
+)
 LINE = re.compile(r"\S+ batlab (\S+) ([A-Za-z_][\w.]*)\((.*)\)$", re.DOTALL)
 DOI = re.compile(r"10\.\d{4,9}/[^\s;,\]]+")
 UNDERLINE = re.compile(r"^-{3,}$", re.MULTILINE)

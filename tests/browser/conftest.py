@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import shutil
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from . import chromium as chromium_choice
+
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 LAB_SETTINGS = "@jupyterlab/apputils-extension/notification.jupyterlab-settings"
@@ -32,16 +33,6 @@ HOST_NOISE = (
     "reading 'schema'",  # Notebook 7
     "Command 'filebrowser:open-path' not registered",  # Notebook 7
 )
-
-
-def _module(name: str):
-    spec = importlib.util.spec_from_file_location(f"batlab_browser_{name}", HERE / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-chromium_choice = _module("chromium")
 
 
 def _free_port() -> int:

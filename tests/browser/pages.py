@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 PAINTED = "() => window.Bokeh && Bokeh.documents.length && Bokeh.documents.every((d) => d.is_idle)"
 STATE = """() => ({
@@ -23,13 +26,17 @@ SHOWN = """() => {
           panel: d.get_model_by_name("panel_cursor_1").location,
           slider: readout ? Number(readout.innerText) : NaN};
 }"""
+# Where a point of a figure lies on the page, whichever document it is in; without y, halfway up.
 PLACE = """([name, x, y]) => {
-  const model = Bokeh.documents.at(-1).get_model_by_name(name);
-  let view;
-  const walk = (one) => { if (one.model === model) view = one; (one.child_views || []).forEach(walk); };
+  let found;
+  const walk = (one) => {
+    if (one.model.name === name && one.frame) found = one;
+    (one.child_views || []).forEach(walk);
+  };
   Bokeh.index.roots.forEach(walk);
-  const box = view.canvas_view.el.getBoundingClientRect();
-  return [box.left + view.frame.x_scale.compute(x), box.top + view.frame.y_scale.compute(y)];
+  const box = found.canvas_view.el.getBoundingClientRect(), inner = found.frame.bbox;
+  const top = y === null ? (inner.top + inner.bottom) / 2 : found.frame.y_scale.compute(y);
+  return [box.left + found.frame.x_scale.compute(x), box.top + top];
 }"""
 RUN = """async (code) => {
   const panel = Array.from(jupyterapp.shell.widgets("main")).find((one) => one.sessionContext);
@@ -109,10 +116,20 @@ def wait_for_frame(page, frame: int) -> None:
     )
 
 
-def place(page, figure: str, x: float, y: float) -> tuple[float, float]:
-    """Return where on the page a point of a figure lies."""
+def place(page, figure: str, x: float, y: float | None = None) -> tuple[float, float]:
+    """Return where on the page a point of a figure lies; without `y`, halfway up."""
     left, top = page.evaluate(PLACE, [figure, x, y])
     return left, top
+
+
+def shot(page, name: str) -> None:
+    """Keep a picture of the page in the folder that `BATLAB_SCREENSHOTS` names, if it names one."""
+    folder = os.environ.get("BATLAB_SCREENSHOTS")
+    if folder:
+        page.wait_for_function(PAINTED, timeout=30_000)
+        page.evaluate("() => document.querySelector('.batlab-explorer')?.scrollIntoView()")
+        page.wait_for_timeout(500)
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
 
 def drag(page, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -122,3 +139,24 @@ def drag(page, start: tuple[float, float], end: tuple[float, float]) -> None:
     for part in (0.25, 0.5, 0.75, 1.0):
         page.mouse.move(start[0] + part * (end[0] - start[0]), start[1] + part * (end[1] - start[1]))
     page.mouse.up()
+
+
+def drag_until(page, ends: Callable[[], list[tuple[float, float]]], done: Callable[[], Any]) -> Any:
+    """Drag from the first of `ends` to the second until `done` returns.
+
+    A gesture is lost where the page is laid out anew under the headless mouse.
+    """
+    from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+    for attempt in range(3):
+        page.wait_for_function(PAINTED, timeout=30_000)
+        start, end = ends()
+        page.mouse.move(*start)
+        page.wait_for_timeout(200)  # for the part below it to know that it is pointed at
+        drag(page, start, end)
+        try:
+            return done()
+        except PlaywrightTimeout:
+            if attempt == 2:
+                raise
+    raise AssertionError("unreachable")

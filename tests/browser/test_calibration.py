@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-from pathlib import Path
-
 import pytest
 
 import batlab as bl
 
-pytestmark = pytest.mark.browser
-HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("batlab_browser_pages", HERE / "pages.py")
-pages = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(pages)
+from . import pages
 
-SHOTS = os.environ.get("BATLAB_SCREENSHOTS")
+pytestmark = pytest.mark.browser
+
 CODE = """
 from dataclasses import replace
 
@@ -32,28 +25,12 @@ guess = bl.io.Geometry(0.3021, 0.0785 - 1.2e-3, 0.0789 - 1.2e-3, 0, 0, 0, 0.2, "
 calibrator = bl.dashboards.Calibrator(image, guess, "LaB6_SRM660c")
 calibrator.show()
 """
-# Where a point of the figure lies on the page, whichever document it is in.
-PLACE = """([x, y]) => {
-  let found;
-  const walk = (one) => {
-    if (one.model.name === "calibration" && one.frame) found = one;
-    (one.child_views || []).forEach(walk);
-  };
-  Bokeh.index.roots.forEach(walk);
-  const box = found.canvas_view.el.getBoundingClientRect();
-  return [box.left + found.frame.x_scale.compute(x), box.top + found.frame.y_scale.compute(y)];
-}"""
 ACTIVATE = """(kind) => {
   for (const d of Bokeh.documents) {
     const plot = d.get_model_by_name("calibration");
     if (plot) plot.toolbar.active_drag = plot.toolbar.tools.find((one) => one.type === kind);
   }
 }"""
-
-
-def _shot(page, name: str) -> None:
-    if SHOTS:
-        page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
 
 
 def _told(page, code: str) -> str:
@@ -71,7 +48,7 @@ def _until(page, code: str, wanted: str) -> None:
 def _draw(page, start: tuple[float, float], end: tuple[float, float]) -> None:
     page.evaluate(ACTIVATE, "BoxSelectTool")
     page.wait_for_function(pages.PAINTED, timeout=30_000)
-    pages.drag(page, page.evaluate(PLACE, start), page.evaluate(PLACE, end))
+    pages.drag(page, pages.place(page, "calibration", *start), pages.place(page, "calibration", *end))
 
 
 def test_draw_a_mask_fit_and_save(lab, page):
@@ -84,8 +61,8 @@ def test_draw_a_mask_fit_and_save(lab, page):
     page.wait_for_function(pages.PAINTED, timeout=90_000)
     page.evaluate("() => document.querySelector('.batlab-calibrator').scrollIntoView()")
     page.wait_for_timeout(500)
-    _shot(page, "calibrate_first")
-    page.mouse.move(*page.evaluate(PLACE, (300, 200)))
+    pages.shot(page, "calibrate_first")
+    page.mouse.move(*pages.place(page, "calibration", 300, 200))
     page.get_by_text("y 200, x 300:").wait_for(timeout=30_000)
     _draw(page, (250, 20), (290, 120))
     _until(page, "print(len(calibrator.state.shapes))", "1")
@@ -94,18 +71,18 @@ def test_draw_a_mask_fit_and_save(lab, page):
     page.get_by_text("Mask and save").click()
     page.get_by_role("button", name="undo", exact=True).click()
     _until(page, "print(len(calibrator.state.shapes))", "1")
-    _shot(page, "calibrate_mask")
+    pages.shot(page, "calibrate_mask")
     page.get_by_role("tab", name="Fit").click()
     page.get_by_role("button", name="fit", exact=True).click()
     page.get_by_text("pixel rms").wait_for(timeout=120_000)
     page.wait_for_function(pages.PAINTED, timeout=30_000)
     page.wait_for_timeout(500)
-    _shot(page, "calibrate_fit")
+    pages.shot(page, "calibrate_fit")
     page.get_by_text("Mask and save").click()
     for name, file in (("save poni", "detector.poni"), ("save mask", "mask.edf")):
         page.get_by_role("button", name=name).click()
         page.get_by_text(f"kept {file}").wait_for(timeout=30_000)
-    _shot(page, "calibrate_saved")
+    pages.shot(page, "calibrate_saved")
     kept = bl.open(root / "detector.poni")
     assert kept.distance == pytest.approx(0.3, abs=1e-4)
     assert (kept.rot1, kept.rot2) == pytest.approx((0.004, -0.003), abs=1e-3)
@@ -114,5 +91,5 @@ def test_draw_a_mask_fit_and_save(lab, page):
     assert (columns[0], columns[-1], rows[0], rows[-1]) == pytest.approx((250, 290, 20, 120), abs=3)
     page.get_by_role("tab", name="Code").click()
     page.wait_for_timeout(500)
-    _shot(page, "calibrate_code")
+    pages.shot(page, "calibrate_code")
     assert "bl.scattering.calibrate(image" in _told(page, "print(calibrator.code())")

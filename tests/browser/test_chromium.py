@@ -1,14 +1,11 @@
 """The order in which a browser is looked for; nothing is installed or downloaded here."""
 
-import importlib.util
 import subprocess
 from pathlib import Path
 
 import pytest
 
-_spec = importlib.util.spec_from_file_location("batlab_chromium_choice", Path(__file__).with_name("chromium.py"))
-chromium = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(chromium)
+from . import chromium
 
 
 @pytest.fixture

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-from pathlib import Path
-
 import pytest
 
-pytestmark = pytest.mark.browser
-HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("batlab_browser_pages", HERE / "pages.py")
-pages = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(pages)
+from . import pages
 
-SHOTS = os.environ.get("BATLAB_SCREENSHOTS")
+pytestmark = pytest.mark.browser
+
 CODE = """
 import numpy as np
 import xarray as xr
@@ -46,22 +39,6 @@ SHOWN = """() => {
           cursor: d.get_model_by_name("concentration_cursor").location,
           residual: d.get_model_by_name("residual").title.text};
 }"""
-PLACE = """([name, x]) => {
-  let found;
-  const walk = (one) => {
-    if (one.model.name === name && one.frame) found = one;
-    (one.child_views || []).forEach(walk);
-  };
-  Bokeh.index.roots.forEach(walk);
-  const box = found.canvas_view.el.getBoundingClientRect(), inner = found.frame.bbox;
-  return [box.left + found.frame.x_scale.compute(x), box.top + (inner.top + inner.bottom) / 2];
-}"""
-
-
-def _shot(page, name: str) -> None:
-    if SHOTS:
-        page.wait_for_timeout(500)
-        page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
 
 
 def _until(page, what: str) -> None:
@@ -75,7 +52,7 @@ def test_change_the_number_freeze_and_compute_bands(lab, page):
     pages.run_all(page)
     _until(page, "s.lines.length === 3 && s.bands.length === 0")
     assert "bands not computed" in page.evaluate(SHOWN)["title"]
-    _shot(page, "components_first")
+    pages.shot(page, "components_first")
     number = page.locator(".batlab-explorer input[type=number]").first
     number.fill("2")
     number.press("Enter")
@@ -83,7 +60,7 @@ def test_change_the_number_freeze_and_compute_bands(lab, page):
     number.fill("3")
     number.press("Enter")
     _until(page, "s.lines.length === 3")
-    page.mouse.click(*page.evaluate(PLACE, ["concentration", 17.2]))
+    page.mouse.click(*pages.place(page, "concentration", 17.2))
     _until(page, "s.cursor === 17 && s.residual.includes('frame 17')")
     page.keyboard.press("ArrowRight")
     _until(page, "s.cursor === 18")
@@ -96,17 +73,17 @@ def test_change_the_number_freeze_and_compute_bands(lab, page):
     narrow = [n for n, wide in enumerate(widths) if wide == "False"]
     _until(page, f"JSON.stringify(s.lines) === '{str(narrow).replace(' ', '')}'")
     page.wait_for_function(pages.PAINTED, timeout=30_000)
-    _shot(page, "components_bands")
-    start, end = (page.evaluate(PLACE, ["concentration", x]) for x in (4.6, 9.2))
+    pages.shot(page, "components_bands")
+    start, end = (pages.place(page, "concentration", x) for x in (4.6, 9.2))
     pages.drag(page, start, end)
     page.get_by_role("tab", name="Mark a region").click()
     page.get_by_text("frames 5–9").wait_for(timeout=30_000)
-    _shot(page, "components_mark")
+    pages.shot(page, "components_mark")
     page.get_by_role("button", name="mark", exact=True).click()
     page.get_by_text("mechanism must not be empty").wait_for(timeout=30_000)
     page.get_by_placeholder("mechanism").fill("phase transition")
     page.get_by_role("button", name="mark", exact=True).click()
     page.get_by_text("kept as mark 1").wait_for(timeout=30_000)
     page.get_by_role("tab", name="Code").click()
-    _shot(page, "components_code")
+    pages.shot(page, "components_code")
     assert "bl.decompose.bands(found" in page.evaluate(pages.RUN, "print(explorer.code())")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import re
 import shutil
@@ -14,13 +13,11 @@ import pytest
 
 from batlab.failure import Store
 
+from . import pages
+
 pytestmark = pytest.mark.browser
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("batlab_browser_pages", HERE / "pages.py")
-pages = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(pages)
 
-SHOTS = os.environ.get("BATLAB_SCREENSHOTS")
 CODE = """
 import os
 from series import cells, patterns
@@ -30,11 +27,6 @@ explorer = bl.dashboards.CycleExplorer(series, cells(series), store={store!r})
 explorer.show()
 print("kernel", os.getpid())
 """
-
-
-def _shot(page, name: str) -> None:
-    if SHOTS:
-        page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
 
 
 def _prepare(folder: Path, name: str) -> tuple[Path, Path]:
@@ -100,10 +92,10 @@ def test_lab_cursor_mark_and_kill(lab, page):
     _, store = _prepare(root, "mark")
     pages.open_in_lab(page, url, "mark.ipynb")
     pages.run_all(page)
-    _shot(page, "lab_first")
+    pages.shot(page, "lab_first")
     _move_one_cursor(page)
     _mark(page)
-    _shot(page, "lab_marked")
+    pages.shot(page, "lab_marked")
     os.kill(int(page.evaluate(pages.RUN, "print(os.getpid())")), signal.SIGKILL)
     _assert_kept(store)
 
@@ -178,7 +170,7 @@ def test_notebook_7_moves_one_cursor(lab, page):
     pages.wait_for_frame(page, 20)
     page.keyboard.press("ArrowRight")
     pages.wait_for_frame(page, 21)
-    _shot(page, "notebook_7")
+    pages.shot(page, "notebook_7")
 
 
 def test_voila_cursor_mark_and_kill(voila, page, tmp_path):
@@ -188,7 +180,7 @@ def test_voila_cursor_mark_and_kill(voila, page, tmp_path):
     pages.bring_into_view(page)
     _move_one_cursor(page)
     _mark(page)
-    _shot(page, "voila_marked")
+    pages.shot(page, "voila_marked")
     said = page.get_by_text(re.compile(r"kernel \d+")).first.inner_text()
     os.kill(int(re.search(r"kernel (\d+)", said).group(1)), signal.SIGKILL)
     _assert_kept(store)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shutil
@@ -13,13 +12,11 @@ import pytest
 
 from batlab.failure import Store
 
+from . import pages
+
 pytestmark = pytest.mark.browser
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("batlab_browser_pages", HERE / "pages.py")
-pages = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(pages)
 
-SHOTS = os.environ.get("BATLAB_SCREENSHOTS")
 SCRIPT = "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title='hacked'\">"
 CODE = """
 import os
@@ -39,37 +36,12 @@ LOOKS = """[
              dataset="def", test="planted", dose="dose not assessed"),
     Evidence("echem", "resistance", "none", 0.01, 0.02, "1", limit=0.06, test="planted"),
 ]"""
-# Where a point of a figure lies on the page, whichever document it is in; without y, halfway up.
-PLACE = """([name, x, y]) => {
-  let found;
-  const walk = (one) => {
-    if (one.model.name === name && one.frame) found = one;
-    (one.child_views || []).forEach(walk);
-  };
-  Bokeh.index.roots.forEach(walk);
-  const box = found.canvas_view.el.getBoundingClientRect(), inner = found.frame.bbox;
-  const top = y === null ? (inner.top + inner.bottom) / 2 : found.frame.y_scale.compute(y);
-  return [box.left + found.frame.x_scale.compute(x), box.top + top];
-}"""
 NOTES = """() => {
   const d = Bokeh.documents.filter((one) => one.get_model_by_name("explorer")).at(-1);
   return [1, 2, 3, 4].map((n) => Array.from(d.get_model_by_name(`panel_${n}_notes`).data_source.data.label));
 }"""
 FRAME = """() => Bokeh.documents.filter((one) => one.get_model_by_name("explorer")).at(-1)
   .get_model_by_name("map_cursor").location"""
-
-
-def _shot(page, name: str) -> None:
-    if SHOTS:
-        page.wait_for_function(pages.PAINTED, timeout=30_000)
-        page.evaluate("() => document.querySelector('.batlab-explorer').scrollIntoView()")
-        page.wait_for_timeout(500)
-        page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
-
-
-def _at(page, figure: str, x: float, y: float | None = None) -> tuple[float, float]:
-    left, top = page.evaluate(PLACE, [figure, x, y])
-    return left, top
 
 
 def _prepare(folder: Path, name: str) -> tuple[Path, Path]:
@@ -86,19 +58,12 @@ def _until(page, notes: list[list[str]]) -> None:
 
 
 def _drag(page, panel: str, start: tuple[float, float | None], end: tuple[float, float | None], said: str) -> None:
-    """Drag a box until the form says what it holds: a gesture is lost where the page is laid out anew."""
-    from playwright.sync_api import TimeoutError as PlaywrightTimeout
-
-    for attempt in range(3):
-        page.wait_for_function(pages.PAINTED, timeout=30_000)
-        pages.drag(page, _at(page, panel, *start), _at(page, panel, *end))
-        try:
-            page.get_by_text(re.compile(said)).first.wait_for(timeout=10_000)
-            return
-        except PlaywrightTimeout:
-            if attempt == 2:
-                _shot(page, "annotator_lost")
-                raise
+    """Drag a box until the form says what it holds."""
+    pages.drag_until(
+        page,
+        lambda: [pages.place(page, panel, *point) for point in (start, end)],
+        lambda: page.get_by_text(re.compile(said)).first.wait_for(timeout=10_000),
+    )
 
 
 def _told(page, words: str) -> None:
@@ -121,21 +86,21 @@ def _mark(page) -> None:
 
 def _accept_after_a_change(page) -> None:
     """By key: go to the first suggestion, give it another range, accept it."""
-    page.mouse.click(*_at(page, "panel_1_panel", 4.0, 3.0))
+    page.mouse.click(*pages.place(page, "panel_1_panel", 4.0, 3.0))
     page.wait_for_function(f"() => ({FRAME})() > 0")
     page.keyboard.press("n")
     _told(page, r"Suggestion \?1")
     _told(page, "xrd, frames 10–20")
-    _shot(page, "annotator_suggestion")
+    pages.shot(page, "annotator_suggestion")
     _drag(page, "panel_1_panel", (1.0, 2.0), (1.5, 3.0), r"xrd, frames 1\d–\d+, q ")
-    page.mouse.click(*_at(page, "panel_1_panel", 3.0, 4.0))
+    page.mouse.click(*pages.place(page, "panel_1_panel", 3.0, 4.0))
     page.keyboard.press("a")
     _told(page, r"suggestion \?1 accepted: kept as mark 1 by")
     _until(page, [["1"], ["?2"], ["2"], []])
 
 
 def _refuse(page) -> None:
-    page.mouse.click(*_at(page, "panel_2_panel", 3.0, 8370.0))
+    page.mouse.click(*pages.place(page, "panel_2_panel", 3.0, 8370.0))
     page.keyboard.press("n")
     _told(page, r"Suggestion \?2")
     page.keyboard.press("r")
@@ -190,14 +155,14 @@ def test_lab_mark_accept_refuse_and_kill(lab, page):
     pages.open_in_lab(page, url, "annotator.ipynb")
     pages.run_all(page)
     _until(page, [["?1"], ["?2"], [], []])
-    _shot(page, "annotator_first")
+    pages.shot(page, "annotator_first")
     _mark(page)
-    _shot(page, "annotator_marked")
+    pages.shot(page, "annotator_marked")
     _accept_after_a_change(page)
     _refuse(page)
-    _shot(page, "annotator_refused")
+    pages.shot(page, "annotator_refused")
     _put_into_the_basket(page)
-    _shot(page, "annotator_basket")
+    pages.shot(page, "annotator_basket")
     page.get_by_role("tab", name="Code").click()
     page.wait_for_timeout(500)
     assert "bl.figures.add_annotations(" in page.evaluate(pages.RUN, "print(annotator.lists.script.value)")
@@ -211,10 +176,10 @@ def test_lab_mark_accept_refuse_and_kill(lab, page):
     page.wait_for_function(pages.PAINTED, timeout=90_000)
     pages.bring_into_view(page)
     _assert_shown_again(page)
-    _shot(page, "annotator_again")
+    pages.shot(page, "annotator_again")
     page.get_by_role("button", name="find suggestions").click()
     page.get_by_role("button", name="stop", exact=True).wait_for(timeout=30_000)
-    _shot(page, "annotator_search")
+    pages.shot(page, "annotator_search")
     page.get_by_role("button", name="stop", exact=True).click()
     _told(page, "stopped")
     assert page.evaluate(pages.RUN, "print(len(annotator.found.items))") == "3"
@@ -229,7 +194,7 @@ def test_voila_mark_accept_refuse_and_kill(voila, page, tmp_path):
     _accept_after_a_change(page)
     _refuse(page)
     _put_into_the_basket(page)
-    _shot(page, "annotator_voila")
+    pages.shot(page, "annotator_voila")
     said = page.get_by_text(re.compile(r"kernel \d+")).first.inner_text()
     os.kill(int(re.search(r"kernel (\d+)", said).group(1)), signal.SIGKILL)
     _assert_kept(store)

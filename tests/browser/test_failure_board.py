@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
 import signal
-from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.browser
-HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("batlab_browser_pages", HERE / "pages.py")
-pages = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(pages)
+from . import pages
 
-SHOTS = os.environ.get("BATLAB_SCREENSHOTS")
+pytestmark = pytest.mark.browser
+
 MAKE = """
 import os
 import batlab as bl
@@ -64,12 +59,6 @@ SHOWN = """() => {
 RPN = 7
 
 
-def _shot(page, name: str) -> None:
-    if SHOTS:
-        page.wait_for_timeout(500)
-        page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
-
-
 def _until(page, what: str) -> dict:
     page.wait_for_function(f"() => {{ const s = ({SHOWN})(); return {what}; }}", timeout=60_000)
     return page.evaluate(SHOWN)
@@ -105,7 +94,7 @@ def test_rate_filter_and_export_with_a_kernel_killed_between(lab, page):
     assert any(row[2] == "<script>window.hacked = 1</script> dendrite" for row in first["rows"])
     assert any(row[8].startswith("judgement") for row in first["rows"])
     assert page.evaluate("() => window.hacked") is None
-    _shot(page, "board_first")
+    pages.shot(page, "board_first")
     page.get_by_text("lithium plating and dead lithium").first.click()
     plating = next(n for n, row in enumerate(first["rows"]) if "plating" in row[2])
     _until(page, f"s.chosen === {plating}")
@@ -114,7 +103,7 @@ def test_rate_filter_and_export_with_a_kernel_killed_between(lab, page):
         _until(page, f"s.chosen === {place}")
     page.get_by_text("lithium plating and dead lithium").first.click()
     _until(page, f"s.chosen === {plating}")
-    _shot(page, "board_row")
+    pages.shot(page, "board_row")
     page.keyboard.press("Enter")  # to the first rating
     assert page.evaluate("() => document.activeElement.closest('.batlab-board-first') !== null")
     page.get_by_label("occurrence").select_option(index=3)
@@ -134,10 +123,10 @@ def test_rate_filter_and_export_with_a_kernel_killed_between(lab, page):
     page.get_by_text("computed 9").wait_for(timeout=30_000)
     page.get_by_role("tab", name="History").click()
     page.get_by_text("(slow charging only)").wait_for(timeout=30_000)
-    _shot(page, "board_history")
+    pages.shot(page, "board_history")
     page.get_by_role("tab", name="Evidence & marks").click()
     page.get_by_text("<b>shoulder</b> at the graphite line").first.wait_for(timeout=30_000)
-    _shot(page, "board_marks")
+    pages.shot(page, "board_marks")
     page.keyboard.press("Escape")
     page.keyboard.press("/")
     page.keyboard.type("dendrite")
@@ -148,12 +137,12 @@ def test_rate_filter_and_export_with_a_kernel_killed_between(lab, page):
     page.get_by_role("tab", name="Sign & files").click()
     page.get_by_role("button", name="save file").click()
     _until(page, "s.told.startsWith('written') && s.told.includes('cell_7.xlsx')")
-    _shot(page, "board_files")
+    pages.shot(page, "board_files")
     page.get_by_role("button", name="sign version 1").click()
     _until(page, "s.told.includes('not rated in full')")
     page.get_by_role("tab", name="Code").click()
     page.wait_for_timeout(300)
-    _shot(page, "board_code")
+    pages.shot(page, "board_code")
     told = page.evaluate(pages.RUN, (
         "import json; from batlab.failure import read_worksheet; same = read_worksheet('cell_7.xlsx') == board.sheet; "
         "print(json.dumps([same, len(board.rows), 'sheet.ranked' in board.code()]))"
@@ -175,11 +164,11 @@ def test_voila_shows_and_keeps_the_board(voila, page, tmp_path):
     page.get_by_placeholder("why? (is kept with the change)").fill("as agreed")
     page.get_by_role("button", name="keep", exact=True).click()
     _until(page, "s.told.startsWith('kept')")
-    _shot(page, "board_voila")
+    pages.shot(page, "board_voila")
     page.get_by_role("tab", name="Sign & files").click()
     page.get_by_role("button", name="sign version 1").click()
     _until(page, "s.told.startsWith('signed')")
-    _shot(page, "board_voila_signed")
+    pages.shot(page, "board_voila_signed")
     assert page.evaluate("() => window.hacked") is None
     os.kill(int(re.search(r"kernel (\d+)", page.inner_text("body")).group(1)), signal.SIGKILL)
     again = page.context.new_page()  # by another server, which has nothing of the first one's kernels

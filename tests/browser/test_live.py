@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from . import pages
+
 pytestmark = pytest.mark.browser
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("batlab_browser_pages", HERE / "pages.py")
-pages = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(pages)
 
-SHOTS = os.environ.get("BATLAB_SCREENSHOTS")
 N = 40
 CODE = """
 import batlab as bl
@@ -64,7 +60,7 @@ def test_a_series_grows_in_the_browser_while_the_kernel_answers(lab, page):
         assert early["filled"] < N
         # The kernel works while the series grows.
         assert page.evaluate(pages.RUN, "print(6 * 7, explorer.series.sizes['frame'] < 40)") == "42 True"
-        _shot(page, "live_growing")
+        pages.shot(page, "live_growing")
         page.wait_for_function(f"() => ({MAP})().filled >= {early['filled'] + 3}", timeout=60_000)
         assert process.wait(120) == 0
     finally:
@@ -83,9 +79,4 @@ def test_a_series_grows_in_the_browser_while_the_kernel_answers(lab, page):
     assert shown == held
     # The whole document travelled once, for the first picture.
     assert len(page.evaluate(pages.RUN, "print(painted)").split(",")) == 1
-    _shot(page, "live_ended")
-
-
-def _shot(page, name: str) -> None:
-    if SHOTS:
-        page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
+    pages.shot(page, "live_ended")

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from . import pages
+
 pytestmark = pytest.mark.browser
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("batlab_browser_pages", HERE / "pages.py")
-pages = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(pages)
 
-SHOTS = os.environ.get("BATLAB_SCREENSHOTS")
 PLANTED = 300.0  # s by which the clock of the diffraction is late
 CODE = """
 import batlab as bl
@@ -24,18 +20,6 @@ from experiment import experiment
 comparison = bl.dashboards.TechniqueComparison(experiment(160, 200, late={late}), store={store!r})
 comparison.show()
 """
-# Where a point of a figure lies on the page, whichever document it is in; without y, halfway up.
-PLACE = """([name, x, y]) => {
-  let found;
-  const walk = (one) => {
-    if (one.model.name === name && one.frame) found = one;
-    (one.child_views || []).forEach(walk);
-  };
-  Bokeh.index.roots.forEach(walk);
-  const box = found.canvas_view.el.getBoundingClientRect(), inner = found.frame.bbox;
-  const top = y === null ? (inner.top + inner.bottom) / 2 : found.frame.y_scale.compute(y);
-  return [box.left + found.frame.x_scale.compute(x), box.top + top];
-}"""
 SHOWN = """() => {
   const d = Bokeh.documents.filter((one) => one.get_model_by_name("explorer")).at(-1);
   const model = (name) => d.get_model_by_name(name);
@@ -63,22 +47,9 @@ comparison._change = lambda **traits: (time.sleep(1.5), change(**traits))
 """
 
 
-def _shot(page, name: str) -> None:
-    if SHOTS:
-        page.wait_for_function(pages.PAINTED, timeout=30_000)
-        page.evaluate("() => document.querySelector('.batlab-explorer').scrollIntoView()")
-        page.wait_for_timeout(500)
-        page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
-
-
-def _at(page, figure: str, x: float, y: float | None = None) -> tuple[float, float]:
-    left, top = page.evaluate(PLACE, [figure, x, y])
-    return left, top
-
-
-def _until(page, what: str) -> dict:
+def _until(page, what: str, timeout: float = 60_000) -> dict:
     """Wait until something holds of what is shown, and return that."""
-    page.wait_for_function(f"() => {{ const s = ({SHOWN})(); return {what}; }}", timeout=60_000)
+    page.wait_for_function(f"() => {{ const s = ({SHOWN})(); return {what}; }}", timeout=timeout)
     return page.evaluate(SHOWN)
 
 
@@ -88,16 +59,16 @@ def _same(frame: int) -> str:
     )
 
 
-def _prepare(folder: Path, name: str, late: float = PLANTED) -> tuple[Path, Path]:
+def _prepare(folder: Path, name: str) -> Path:
     shutil.copy(HERE.parent / "dashboards" / "experiment.py", folder)
     store = folder / f"{name}.marks.sqlite"
-    return pages.notebook(folder / f"{name}.ipynb", CODE.format(late=late, store=str(store))), store
+    return pages.notebook(folder / f"{name}.ipynb", CODE.format(late=PLANTED, store=str(store)))
 
 
 def _move_one_cursor(page) -> None:
     """A click in a map, keys, a click in a trace: each moves all cursors."""
     first = _until(page, _same(0))
-    page.mouse.click(*_at(page, "panel_2_panel", 2.0, 8360.0))
+    page.mouse.click(*pages.place(page, "panel_2_panel", 2.0, 8360.0))
     clicked = _until(page, "s.frame > 40 && s.frame === s.slider")
     assert clicked["cursors"][0] == pytest.approx(2.0, abs=0.03)
     assert clicked["cursors"][0] > first["cursors"][0]
@@ -106,7 +77,7 @@ def _move_one_cursor(page) -> None:
     _until(page, _same(clicked["frame"] + 1))
     page.keyboard.press("PageUp")
     _until(page, _same(clicked["frame"] + 11))
-    page.mouse.click(*_at(page, "panel_4_panel", 1.0))
+    page.mouse.click(*pages.place(page, "panel_4_panel", 1.0))
     _until(page, f"{_same(0).split('&&')[0].replace('=== 0', '< 40')} && s.frame === s.slider && s.frame > 0")
 
 
@@ -132,7 +103,7 @@ def _keys_do_not_wait(page) -> None:
 def _zoom(page) -> None:
     """Control and wheel in one panel zoom all; a finer map is sent."""
     before = page.evaluate(SHOWN)
-    page.mouse.move(*_at(page, "panel_3_panel", 1.2))
+    page.mouse.move(*pages.place(page, "panel_3_panel", 1.2))
     page.keyboard.down("Control")
     for _ in range(2):
         page.mouse.wheel(0, -400)
@@ -156,24 +127,29 @@ def _agree(page) -> None:
     raise AssertionError(f"the page shows {shown}, the kernel has {(low, high)}")
 
 
+def _a_drag_zooms(page) -> None:
+    """Dragging does what the tool bar shows as active, and nothing beside it: no plot pans."""
+    low, high = page.evaluate(SHOWN)["range"]
+    start, end = (low + part * (high - low) for part in (0.3, 0.6))
+    near = 0.02 * (high - low)
+    pages.drag_until(
+        page,
+        lambda: [pages.place(page, "panel_3_panel", *point) for point in ((start, 2.0), (end, 8.0))],
+        lambda: _until(
+            page, f"Math.abs(s.range[0] - {start}) < {near} && Math.abs(s.range[1] - {end}) < {near}", 10_000
+        ),
+    )
+
+
 def _drag_the_lag(page) -> dict:
     """Drag the handle of the first technique by a tenth of an hour, and move it on by keys."""
-    from playwright.sync_api import TimeoutError as PlaywrightTimeout
-
     before = page.evaluate(SHOWN)
-    for attempt in range(3):  # a gesture is lost where the page is laid out anew under the headless mouse
-        page.wait_for_function(pages.PAINTED, timeout=30_000)
-        start, end = _at(page, "panel_1_panel", before["handle"]), _at(page, "panel_1_panel", before["handle"] + 0.1)
-        page.mouse.move(*start)
-        page.wait_for_timeout(200)
-        pages.drag(page, start, end)
-        try:
-            together = f"Math.abs(s.map[0] - {before['map'][0]} - s.handle + {before['handle']}) < 1e-3"
-            moved = _until(page, f"Math.abs(s.handle - {before['handle'] + 0.1}) < 0.02 && {together}")
-            break
-        except PlaywrightTimeout:
-            if attempt == 2:
-                raise
+    together = f"Math.abs(s.map[0] - {before['map'][0]} - s.handle + {before['handle']}) < 1e-3"
+    moved = pages.drag_until(
+        page,
+        lambda: [pages.place(page, "panel_1_panel", before["handle"] + by) for by in (0, 0.1)],
+        lambda: _until(page, f"Math.abs(s.handle - {before['handle'] + 0.1}) < 0.02 && {together}", 20_000),
+    )
     page.get_by_text("by hand, σ unknown").first.wait_for(timeout=30_000)
     page.wait_for_function(
         "(lag) => Math.abs(Number(document.querySelector('.batlab-explorer input[type=number]').value) - lag) < 2",
@@ -184,20 +160,28 @@ def _drag_the_lag(page) -> dict:
     return moved
 
 
+def _draw_a_box(page) -> None:
+    pages.drag_until(
+        page,
+        lambda: [pages.place(page, "panel_2_panel", *point) for point in ((1.0, 8340.0), (2.0, 8370.0))],
+        lambda: page.get_by_text("xas, frames").wait_for(timeout=10_000),
+    )
+
+
 def _lag(page) -> float:
     return float(page.locator(".batlab-explorer input[type=number]").first.input_value())
 
 
-def test_lab_cursor_zoom_and_lag(lab, page):
+def test_lab_cursor_zoom_lag_and_reload(lab, page):
     url, root = lab
-    _prepare(root, "comparison")
+    notebook = _prepare(root, "comparison")
     pages.open_in_lab(page, url, "comparison.ipynb")
     pages.run_all(page)
-    _shot(page, "comparison_first")
+    pages.shot(page, "comparison_first")
     _move_one_cursor(page)
     _keys_do_not_wait(page)
     _drag_the_lag(page)
-    _shot(page, "comparison_lag")
+    pages.shot(page, "comparison_lag")
     page.get_by_role("button", name="estimate", exact=True).first.click()
     page.get_by_text("Lag: add").wait_for(timeout=60_000)
     _until(page, "s.band")
@@ -206,36 +190,28 @@ def test_lab_cursor_zoom_and_lag(lab, page):
     assert _lag(page) == pytest.approx(lag, abs=0.5)  # in whole seconds: σ is seconds
     _zoom(page)
     _agree(page)
-    _shot(page, "comparison_zoomed")
+    pages.shot(page, "comparison_zoomed")
+    _a_drag_zooms(page)
     page.evaluate(pages.RUN, "comparison.state.axis = 'capacity'")
     _until(page, "s.range[1] - s.range[0] < 1")
-    _shot(page, "comparison_capacity")
+    pages.shot(page, "comparison_capacity")
     page.evaluate(pages.RUN, "comparison.state.axis = 'time'")
     _until(page, "s.range[1] - s.range[0] > 5")
 
     page.get_by_title("Select a region to mark").first.click()
-    for _ in range(3):
-        page.wait_for_function(pages.PAINTED, timeout=30_000)
-        pages.drag(page, _at(page, "panel_2_panel", 1.0, 8340.0), _at(page, "panel_2_panel", 2.0, 8370.0))
-        page.wait_for_timeout(1500)
-        if page.evaluate(pages.RUN, "print(comparison.state.region is not None)") == "True":
-            break
-    _shot(page, "comparison_selected")
-    page.get_by_text("xas, frames").wait_for(timeout=30_000)
+    _draw_a_box(page)
+    pages.shot(page, "comparison_selected")
     page.get_by_placeholder("mechanism").fill("phase transition")
     page.get_by_role("button", name="mark", exact=True).click()
     page.get_by_text("kept as mark 1").wait_for(timeout=30_000)
     page.get_by_role("tab", name="Code").click()
     page.wait_for_timeout(500)
-    _shot(page, "comparison_marked")
+    pages.shot(page, "comparison_marked")
     assert "bl.align.onto(" in page.evaluate(pages.RUN, "print(comparison.marking.script.value)")
+    _reload_shows_the_present(page, notebook)
 
 
-def test_lab_reload_shows_the_present(lab, page):
-    url, root = lab
-    notebook, _ = _prepare(root, "comparison_again", late=0.0)
-    pages.open_in_lab(page, url, "comparison_again.ipynb")
-    pages.run_all(page)
+def _reload_shows_the_present(page, notebook: Path) -> None:
     page.evaluate(
         pages.RUN, "comparison.state.frame = 33; comparison.state.lags = {'xrd': 90.0, 'xas': 0.0, 'pdf': 0.0}"
     )
@@ -253,8 +229,7 @@ def test_lab_reload_shows_the_present(lab, page):
 
 
 def test_voila_cursor_zoom_and_lag(voila, page, tmp_path):
-    notebook, _ = _prepare(tmp_path, "served")
-    page.goto(voila(notebook), wait_until="domcontentloaded", timeout=90_000)
+    page.goto(voila(_prepare(tmp_path, "served")), wait_until="domcontentloaded", timeout=90_000)
     page.wait_for_function(pages.PAINTED, timeout=90_000)
     pages.bring_into_view(page)
     _move_one_cursor(page)
@@ -266,4 +241,4 @@ def test_voila_cursor_zoom_and_lag(voila, page, tmp_path):
         f"() => Math.abs(document.querySelector('.batlab-explorer input[type=number]').value - {PLANTED}) < 60"
     )
     _zoom(page)
-    _shot(page, "comparison_voila")
+    pages.shot(page, "comparison_voila")

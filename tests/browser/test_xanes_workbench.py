@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from . import pages
+
 pytestmark = pytest.mark.browser
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("batlab_browser_pages", HERE / "pages.py")
-pages = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(pages)
 
-SHOTS = os.environ.get("BATLAB_SCREENSHOTS")
 CODE = """
 import batlab as bl
 from spectra import series as make
@@ -24,17 +20,6 @@ series = make(24)
 workbench = bl.dashboards.XANESWorkbench(series, store={store!r})
 workbench.show()
 """
-# Where a point of a figure lies on the page, whichever document it is in.
-PLACE = """([name, x, y]) => {
-  let found;
-  const walk = (one) => {
-    if (one.model.name === name && one.frame) found = one;
-    (one.child_views || []).forEach(walk);
-  };
-  Bokeh.index.roots.forEach(walk);
-  const box = found.canvas_view.el.getBoundingClientRect();
-  return [box.left + found.frame.x_scale.compute(x), box.top + found.frame.y_scale.compute(y)];
-}"""
 SHOWN = """() => {
   const d = Bokeh.documents.filter((one) => one.get_model_by_name("explorer")).at(-1);
   const model = (name) => d.get_model_by_name(name);
@@ -50,14 +35,6 @@ MAP = """() => {
 }"""
 
 
-def _shot(page, name: str) -> None:
-    if SHOTS:
-        page.wait_for_function(pages.PAINTED, timeout=30_000)
-        page.evaluate("() => document.querySelector('.batlab-explorer').scrollIntoView()")
-        page.wait_for_timeout(400)
-        page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
-
-
 def _told(page, expression: str) -> str:
     return page.evaluate(pages.RUN, f"print({expression})")
 
@@ -71,18 +48,13 @@ def _until(page, expression: str) -> None:
     raise AssertionError(f"{expression} is {told!r}")
 
 
-def _at(page, figure: str, x: float, y: float) -> tuple[float, float]:
-    left, top = page.evaluate(PLACE, [figure, x, y])
-    return left, top
-
-
 def _drag(page, figure: str, start: tuple[float, float], end: tuple[float, float], wanted: str) -> None:
     """Drag until the kernel has heard: a gesture is lost where the page is laid out anew under the headless mouse."""
     for attempt in range(3):
         page.wait_for_function(pages.PAINTED, timeout=30_000)
-        page.mouse.move(*_at(page, figure, *start))
+        page.mouse.move(*pages.place(page, figure, *start))
         page.wait_for_timeout(200)
-        pages.drag(page, _at(page, figure, *start), _at(page, figure, *end))
+        pages.drag(page, pages.place(page, figure, *start), pages.place(page, figure, *end))
         try:
             _until(page, wanted)
         except AssertionError:
@@ -99,7 +71,7 @@ def test_lab_drag_windows_apply_step_and_mark(lab, page):
     pages.open_in_lab(page, url, "xanes.ipynb")
     pages.run_all(page)
     page.wait_for_timeout(500)
-    _shot(page, "xanes_first")
+    pages.shot(page, "xanes_first")
     before = page.evaluate(SHOWN)
     assert before["e0"] == pytest.approx(8333.0, abs=1.0)
     assert before["pre"][0] == pytest.approx(before["e0"] - 180, abs=2)
@@ -119,20 +91,20 @@ def test_lab_drag_windows_apply_step_and_mark(lab, page):
         f"() => {{ const s = ({SHOWN})(); return s.e0 > 8358 && Math.abs(s.pre[0] - s.e0 - {away}) < 0.2; }}",
         timeout=30_000,
     )
-    _shot(page, "xanes_dragged")
+    pages.shot(page, "xanes_dragged")
     page.get_by_role("button", name="auto", exact=True).click()
     _until(page, "workbench.state.e0 is None")
 
     page.get_by_role("button", name="apply to the series").click()
     _until(page, "workbench.result is not None and workbench.is_current")
     page.get_by_text("computed with these settings").wait_for(timeout=30_000)
-    _shot(page, "xanes_applied")
+    pages.shot(page, "xanes_applied")
     page.wait_for_function(f"() => ({MAP})() === 'normalised μ true'", timeout=30_000)
     assert _told(page, "(workbench.state.e0, workbench.state.kmax)") == "(None, None)"
     voltage, edge = eval(_told(page, "(float(workbench.series.voltage[9]), float(workbench.result.e0[9]))"))
-    page.mouse.click(*_at(page, "trend", voltage, edge))
+    page.mouse.click(*pages.place(page, "trend", voltage, edge))
     _until(page, "workbench.state.frame in (9, 14)")
-    page.mouse.click(*_at(page, "map", 8350, 5))
+    page.mouse.click(*pages.place(page, "map", 8350, 5))
     _until(page, "workbench.state.frame == 5")
     page.keyboard.press("ArrowRight")
     _until(page, "workbench.state.frame == 6")
@@ -143,15 +115,15 @@ def test_lab_drag_windows_apply_step_and_mark(lab, page):
     page.get_by_placeholder("mechanism").fill("beam damage")
     page.get_by_role("button", name="mark", exact=True).click()
     page.get_by_text("kept as mark 1").wait_for(timeout=30_000)
-    _shot(page, "xanes_marked")
+    pages.shot(page, "xanes_marked")
 
     # What cannot be computed is told in words.
     _told(page, "setattr(workbench.state, 'pre', (-300, -290))")
     page.get_by_text("not normalised: xas.normalize: window pre").wait_for(timeout=30_000)
-    _shot(page, "xanes_refused")
+    pages.shot(page, "xanes_refused")
     page.get_by_role("tab", name="Code").click()
     _until(page, "'xas.normalize' in workbench.marking.script.value")
-    _shot(page, "xanes_code")
+    pages.shot(page, "xanes_code")
 
 
 def test_lab_reload_shows_the_present(lab, page):

@@ -227,6 +227,29 @@ def test_only_what_is_rated_in_full_is_signed(sheet):
         worksheet(author="ada").sign(author="bob")
 
 
+def test_a_row_that_was_removed_comes_back_as_it_was(sheet, tmp_path):
+    row = sheet.rows[0]
+    gone = sheet.add(**by_hand(severity=1, occurrence=1, detection=1), author="ada").sign(author="ada")
+    gone = gone.remove(row, reason="a slip", author="bob")
+    back = gone.restore(row, reason="it was one", author="bob")
+    assert back[row] == row
+    assert back.retired() == []
+    assert back.states()[row.id] == "signed"  # as it was signed
+    assert back.follows(gone)
+    assert [change.reason for change in back.history(row)[-2:]] == ["a slip", "it was one"]
+    assert (gone.retired(), len(gone.rows)) == ([row], 1)  # what it was made of is unchanged
+    assert back.remove(row, reason="after all", author="bob").retired() == [row]
+    with Store(tmp_path / "x.sqlite") as store:
+        store.keep_worksheet(gone, author="bob")
+        store.keep_worksheet(back, author="bob")
+        assert store.worksheet(back.id) == back
+    for known, why in ((row.id, " "), ("x", "it was one")):
+        with pytest.raises((KeyError, ValueError), match=r"has no removed row|must not be empty"):
+            gone.restore(known, reason=why, author="bob")
+    with pytest.raises(KeyError, match="has no removed row"):
+        back.restore(row, reason="twice", author="bob")
+
+
 def test_history_outlives_its_row(sheet):
     row = sheet.rows[0]
     less = sheet.edit(row, cause="cold", author="ada", reason="seen").remove(row, reason="a duplicate", author="bob")

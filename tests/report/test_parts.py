@@ -1,13 +1,17 @@
 """Timeline, board and methods of a report: what stands where, and what is said of what cannot be placed."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
 
+import batlab as bl
 from batlab import failure, figures, report
 from batlab.errors import DimensionError
 from batlab.figures.timeline_lanes import lanes
-from batlab.report._methods import methods, references
+from batlab.report._methods import HOMES, methods, references
 from batlab.schema import check, identity, quantity, record
 
 START = np.datetime64("2026-03-01T10:00:00", "ns")
@@ -190,6 +194,10 @@ def test_a_changed_rating_shows_what_was_computed(tmp_path, experiment, read_pag
     changed = made.rate(row, severity=10 if row.severity.value != 10 else 9, reason="stacked", author="Bob")
     page = read_page(report.write(tmp_path / "x.html", experiment["cells"], worksheet=changed))
     assert f"computed {row.severity.computed}" in page.text
+    assert "tables only" not in page.text
+    every = failure.worksheet(failure.assess([look], materials=["layered_oxide"]), title="x", author="Ada", at_least=0)
+    page = read_page(report.write(tmp_path / "x.html", experiment["cells"], worksheet=every))
+    assert page.text.count("tables only") == sum(not row.all_evidence for row in every.rows) > 0  # nobody has judged
 
 
 def test_a_store_brings_its_worksheets(tmp_path, sheet, experiment, read_page):
@@ -218,6 +226,18 @@ def test_methods_tell_each_step_once_with_its_literature():
     assert killick[0] in steps.rows[1][4].split(", ")
     assert "Killick" in killick[1]
     assert books.rows[-1][1].startswith("batlab ")
+
+
+def test_the_steps_of_every_technique_are_told():
+    """Each package in which something is recorded is known, and what it says of itself is found."""
+    root = Path(bl.__file__).parent
+    imports = re.compile(r"batlab\.schema import (\([^)]*|[^\n]*)\brecord\b")
+    assert set(HOMES) == {one.parent.name for one in root.glob("*/*.py") if imports.search(one.read_text("utf-8"))}
+    made = record(record(xr.Dataset(), "saxs.guinier", window=None), "pdf.g_of_r", qmaxinst=25.0)
+    (guinier, g_of_r), books = (table.rows for table in methods([("A", made)]).tables)
+    assert guinier[1].startswith("Return Rg and I(0)")
+    assert "–" not in (guinier[1], g_of_r[1])
+    assert len(books) > 1  # beside batlab itself: what the two cite
 
 
 def test_steps_of_others_are_listed_and_nothing_of_them_is_loaded():
