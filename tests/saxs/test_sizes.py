@@ -43,13 +43,35 @@ def test_three_populations_of_the_issue(made, method):
     np.testing.assert_allclose(total, 1.0, rtol=0.05)
 
 
-def test_sigma_of_volume_and_size_is_their_scatter(made):
-    row = 0.05 * population(Q, 60.0, 0.15) + 0.02
-    found = size_distribution(made.noisy(Q, row, 0.02, 80), (20, 600), n_sizes=40, n_replicates=40)
+def pulls(made, share, n, method="smooth", seed=0):
+    """Of volume and mean size of one population, over many frames."""
+    row = 0.05 * population(Q, 60.0, share) + 0.02
+    found = size_distribution(made.noisy(Q, row, 0.02, n, seed), (20, 600), n_sizes=40, method=method)
     for name, truth in (("volume_fraction", 0.05), ("mean_diameter", 120.0)):
-        # Frames with more in the tails have a larger σ: the scatter is held against their mean.
-        assert 0.85 < float(found[name].std() / found[f"{name}_sigma"].mean()) < 1.15, name
-        assert float(abs(found[name].mean() / truth - 1)) < 0.005
+        assert float(abs(found[name].mean() / truth - 1)) < 0.01
+    return [
+        ((found[name] - truth) / found[f"{name}_sigma"]).values
+        for name, truth in (("volume_fraction", 0.05), ("mean_diameter", 120.0))
+    ]
+
+
+def test_pulls_of_volume_and_size_are_one(made):
+    found = np.concatenate([pulls(made, share, 40) for share in (0.1, 0.15, 0.25)], axis=1)
+    for row in found:
+        assert 0.75 < np.sqrt(np.mean(row**2)) < 1.25
+    assert 0.8 < np.sqrt(np.mean(found**2)) < 1.15
+
+
+@pytest.mark.soak
+def test_pulls_of_volume_and_size_are_one_over_many(made):
+    shares = (0.08, 0.1, 0.15, 0.2, 0.25)
+    found = np.concatenate([pulls(made, share, 60, seed=seed) for seed in (0, 7, 13) for share in shares], axis=1)
+    assert 0.9 < np.sqrt(np.mean(found**2)) < 1.1
+    for row in found:
+        assert 0.8 < np.sqrt(np.mean(row**2)) < 1.15
+        assert abs(np.mean(row)) < 0.6
+    entropic = np.concatenate([pulls(made, share, 40, "entropy") for share in (0.1, 0.25)], axis=1)
+    assert np.sqrt(np.mean(entropic**2)) < 2.5  # as its docstring says
 
 
 def test_contrast_scales_and_shells_fit_as_shells(made):
