@@ -10,11 +10,10 @@ import xarray as xr
 
 from batlab.errors import DimensionError, UnitError, choose
 from batlab.saxs.series import ABSOLUTE, curves_of
+from batlab.saxs.standards import SRM_3600, SRM_3600_SIGMA, WATER
 from batlab.schema import quantity, record, same_grid
 
-# Water at 20 °C: dΣ/dΩ = (Δb)² n² kT κ_T; doi:10.1107/S0021889899015216 (Orthaber, Bergmann, Glatter 2000).
-WATER = 0.01632
-PLATEAU = (0.03, 0.06)
+WINDOWS = {"glassy_carbon": (0.03, 0.06), "srm3600": (0.01, 0.2), "water": (0.1, 0.3)}
 
 
 def subtract(
@@ -123,9 +122,11 @@ def absolute(
         The standard's known curve in 1/cm, for example the certified one of its plate; needed for
         ``kind="glassy_carbon"``: X-rays and neutrons, and plates, have different levels.
     kind
-        ``"glassy_carbon"`` or ``"water"`` (0.01632 1/cm at 20 °C, for X-rays).
+        ``"glassy_carbon"``; ``"srm3600"``, NIST's certified one (for X-rays, 0.0083 to 0.2474 1/angstrom, of which the
+        certificate's 2.6 % enter ``scale_sigma``; reduce it with its thickness of 1.055 mm); or ``"water"`` (0.01632
+        1/cm at 20 °C, for X-rays).
     window
-        In 1/angstrom; by default 0.03–0.06 for glassy carbon (its plateau), 0.1–0.3 for water.
+        In 1/angstrom; by default 0.03–0.06 for glassy carbon (its plateau), 0.01–0.2 for SRM 3600, 0.1–0.3 for water.
 
     Returns
     -------
@@ -135,13 +136,25 @@ def absolute(
     Raises
     ------
     ValueError
-        No point in the window, a level that is not above 0, no `reference` where one is needed.
+        No point in the window, a level that is not above 0, no `reference` where one is needed, or one where the
+        standard's own curve is known.
+
+    References
+    ----------
+    A. J. Allen et al., J. Appl. Cryst. 50, 462 (2017), doi:10.1107/S1600576717001972 (SRM 3600); D. Orthaber,
+    A. Bergmann, O. Glatter, J. Appl. Cryst. 33, 218 (2000), doi:10.1107/S0021889899015216 (water).
     """
-    choose("kind", kind, ["glassy_carbon", "water"])
-    window = window or (PLATEAU if kind == "glassy_carbon" else (0.1, 0.3))
+    choose("kind", kind, list(WINDOWS))
+    if kind != "glassy_carbon" and reference is not None:
+        raise ValueError(f"saxs.absolute knows the curve of kind={kind!r}; leave reference= out or say 'glassy_carbon'")
+    window = window or WINDOWS[kind]
     q, values, sigma = curves_of(standard, "saxs.absolute", window)
     if kind == "water":
         known, known_sigma = np.full(q.size, WATER), np.zeros(q.size)
+    elif kind == "srm3600":
+        at, level = np.array(SRM_3600).T
+        _inside(q, at)
+        known, known_sigma = np.interp(q, at, level), np.zeros(q.size)
     else:
         if reference is None:
             raise ValueError("saxs.absolute with glassy carbon needs reference=, its known curve in 1/cm")
@@ -156,6 +169,8 @@ def absolute(
     factor = float(np.sum(weight * ratio) / weight.sum())
     chi2 = float(np.sum(weight * (ratio - factor) ** 2) / max(1, q.size - 1))
     factor_sigma = float(np.sqrt((max(1.0, chi2) if (error > 0).all() else chi2) / weight.sum()))
+    if kind == "srm3600":  # common to all its points: no average makes it smaller
+        factor_sigma = float(np.hypot(factor_sigma, SRM_3600_SIGMA * factor))
     scatter = float(np.std(ratio) / factor)
     if scatter > 0.05:
         text = f"saxs.absolute: known and measured standard differ in shape by {scatter:.1%} over {window}"
@@ -173,11 +188,15 @@ def _known(reference: xr.Dataset, q: np.ndarray) -> tuple[np.ndarray, np.ndarray
     if reference["intensity"].attrs.get("units") != ABSOLUTE:
         raise ValueError("saxs.absolute needs the reference in '1/cm'")
     known_q, level, sigma = curves_of(reference, "saxs.absolute")
+    _inside(q, known_q)
+    spread = np.zeros(q.size) if sigma is None else np.interp(q, known_q, np.nan_to_num(sigma[0]))
+    return np.interp(q, known_q, level[0]), spread
+
+
+def _inside(q: np.ndarray, known_q: np.ndarray) -> None:
     if q[0] < known_q[0] or q[-1] > known_q[-1]:
         text = f"the reference reaches from {known_q[0]:.4g} to {known_q[-1]:.4g}, the window from {q[0]:.4g} to "
         raise ValueError(f"saxs.absolute: {text}{q[-1]:.4g} 1/angstrom; pass a window= inside both")
-    spread = np.zeros(q.size) if sigma is None else np.interp(q, known_q, np.nan_to_num(sigma[0]))
-    return np.interp(q, known_q, level[0]), spread
 
 
 def _factor(name: str, value: Any, n: int, most: float = np.inf) -> np.ndarray:

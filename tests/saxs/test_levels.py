@@ -1,5 +1,7 @@
 """Unified levels and pair distances: planted truth, the protein of the issue, real powders, bad input."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.special import erf
@@ -18,14 +20,14 @@ def two_levels(q, small=15.0, large=250.0):
 
 
 def test_two_planted_levels_have_pulls_of_one(made):
-    found = check(unified(made.noisy(Q, two_levels(Q), 0.02, 60), [12.0, 200.0], power=[4.0, 3.2]))
+    found = check(unified(made.noisy(Q, two_levels(Q), 0.02, 80), [12.0, 200.0], power=[4.0, 3.2]))
     assert (found["status"] == 0).all()
     for level, rg, power in ((0, 15.0, 4.0), (1, 250.0, 3.0)):
         pulls = (found["rg"][:, level] - rg) / found["rg_sigma"][:, level]
-        assert 0.75 < float(pulls.std()) < 1.3
+        assert 0.85 < float(pulls.std()) < 1.15
         assert abs(float(pulls.mean())) < 0.5
         pulls = (found["power"][:, level] - power) / found["power_sigma"][:, level]
-        assert 0.7 < float(pulls.std()) < 1.3
+        assert 0.85 < float(pulls.std()) < 1.15
     assert float(found["chi2_reduced"].mean()) == pytest.approx(1.0, abs=0.05)
     np.testing.assert_allclose(found["guinier"][:, 1].mean(), 5e3, rtol=0.02)
 
@@ -49,6 +51,8 @@ def test_levels_refuse(made):
 @pytest.mark.parametrize(
     ("number", "rg", "window", "knees"),
     [  # SOURCES: where the instrument scientist saw the Guinier knees (GK), in 1/angstrom
+        (1, [40.0, 250.0, np.inf], (1.5e-3, 0.2), [(0.03, 0.07), (0.006, 0.01)]),
+        (10, [120.0, np.inf], (2e-3, 0.1), [(0.007, 0.025)]),
         (4, [60.0, 300.0, np.inf], (5e-4, 0.25), [(0.02, 0.04), (0.003, 0.006)]),
         (12, [40.0, np.inf], (4e-4, 0.28), [(0.025, 0.07)]),
         (23, [450.0, np.inf], (3e-4, 0.1), [(0.002, 0.007)]),
@@ -57,7 +61,9 @@ def test_levels_refuse(made):
 )
 def test_knees_lie_where_the_instrument_scientist_saw_them(number, rg, window, knees):
     path = datasets.path("usaxs_12ide") / f"sample{number}.h5"
-    found = check(unified(io.open(path, smeared=False).sel(q=slice(*window)), rg, power=3.8))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # one exponent of sample 1 ends at its bound
+        found = check(unified(io.open(path, smeared=False).sel(q=slice(*window)), rg, power=3.8))
     for level, (low, high) in enumerate(knees):
         # A knee bends at q Rg of about √3.
         assert low < np.sqrt(3) / float(found["rg"][0, level]) < high

@@ -43,13 +43,35 @@ def test_three_populations_of_the_issue(made, method):
     np.testing.assert_allclose(total, 1.0, rtol=0.05)
 
 
-def test_sigma_of_volume_and_size_is_their_scatter(made):
-    row = 0.05 * population(Q, 60.0, 0.15) + 0.02
-    found = size_distribution(made.noisy(Q, row, 0.02, 80), (20, 600), n_sizes=40, n_replicates=40)
+def pulls(made, share, n, method="smooth", seed=0):
+    """Of volume and mean size of one population, over many frames."""
+    row = 0.05 * population(Q, 60.0, share) + 0.02
+    found = size_distribution(made.noisy(Q, row, 0.02, n, seed), (20, 600), n_sizes=40, method=method)
     for name, truth in (("volume_fraction", 0.05), ("mean_diameter", 120.0)):
-        # Frames with more in the tails have a larger σ: the scatter is held against their mean.
-        assert 0.85 < float(found[name].std() / found[f"{name}_sigma"].mean()) < 1.15, name
-        assert float(abs(found[name].mean() / truth - 1)) < 0.005
+        assert float(abs(found[name].mean() / truth - 1)) < 0.01
+    return [
+        ((found[name] - truth) / found[f"{name}_sigma"]).values
+        for name, truth in (("volume_fraction", 0.05), ("mean_diameter", 120.0))
+    ]
+
+
+def test_pulls_of_volume_and_size_are_one(made):
+    found = np.concatenate([pulls(made, share, 40) for share in (0.1, 0.15, 0.25)], axis=1)
+    for row in found:
+        assert 0.75 < np.sqrt(np.mean(row**2)) < 1.25
+    assert 0.8 < np.sqrt(np.mean(found**2)) < 1.15
+
+
+@pytest.mark.soak
+def test_pulls_of_volume_and_size_are_one_over_many(made):
+    shares = (0.08, 0.1, 0.15, 0.2, 0.25)
+    found = np.concatenate([pulls(made, share, 60, seed=seed) for seed in (0, 7, 13) for share in shares], axis=1)
+    assert 0.9 < np.sqrt(np.mean(found**2)) < 1.1
+    for row in found:
+        assert 0.8 < np.sqrt(np.mean(row**2)) < 1.15
+        assert abs(np.mean(row)) < 0.6
+    entropic = np.concatenate([pulls(made, share, 40, "entropy") for share in (0.1, 0.25)], axis=1)
+    assert np.sqrt(np.mean(entropic**2)) < 2.5  # as its docstring says
 
 
 def test_contrast_scales_and_shells_fit_as_shells(made):
@@ -116,17 +138,15 @@ def test_bad_input(made):
 @pytest.mark.parametrize("method", ["smooth", "entropy"])
 def test_alumina_has_its_two_modes(method):
     table = io.open(datasets.path("sasview_examples") / "Alumina_usaxs.csv", axis="q")
-    with pytest.warns(UserWarning, match="no distribution comes close"):
-        found = check(
-            size_distribution(table, (60, 8000), n_sizes=60, window=(3e-4, 0.2), method=method, n_replicates=0)
-        )
-    density = found["volume_distribution"].values[0] * found["size"].values
-    sizes = found["size"].values
+    # Sizes up to 2π/q_min: with those up to 8,000 angstrom alone the first points are missed (chi2 of 4 to 16).
+    found = check(size_distribution(table, (60, 20000), n_sizes=80, window=(3e-4, 0.2), method=method, n_replicates=0))
+    np.testing.assert_allclose(found["chi2_reduced"], 1.0, atol=0.05)
+    density, sizes = found["volume_distribution"].values[0], found["size"].values
     # GSAS-II's tutorials on these data: about 160 and 1600 (maximum entropy), 150 and 1400 angstrom (IPG).
     large, small = (sizes > 700) & (sizes < 3000), (sizes > 80) & (sizes < 260)
-    assert 1300 < sizes[large][np.argmax(density[large])] < 1750
-    assert 120 < sizes[small][np.argmax(density[small])] < 200
-    assert 130 < np.sum((density * sizes)[small]) / np.sum(density[small]) < 190
+    assert 1300 < sizes[large][np.argmax((density * sizes)[large])] < 1750
+    assert sizes[small][np.argmax(density[small])] < 160 < sizes[small][np.argmax((density * sizes)[small])] < 190
+    assert 140 < np.sum((density * sizes**2)[small]) / np.sum((density * sizes)[small]) < 180
 
 
 @pytest.mark.data
@@ -138,8 +158,9 @@ def test_carbides_coarsen_as_the_steel_ages():
         found = size_distribution(tree[name].to_dataset(), (15, 500), n_sizes=40, ranges=[(15, 150)])
         mean.append(float(found["range_mean_diameter"][0, 0]))
         sigma.append(float(found["range_mean_diameter_sigma"][0, 0]))
-    # SOURCES: monotonic coarsening with ageing time. From 1 to 5 h the steps are within the noise (3 sigma), then rise.
+    # SOURCES: monotonic coarsening with ageing time. From 1 to 5 h the steps are within the noise (3 sigma), then rise:
+    # there I(0.03)/I(0.1) of the curves themselves is 41, 29, 35 (1, 2, 5 h), then 47 and 52 (8, 10 h).
     steps = np.diff(mean)
     assert (steps > -3 * np.hypot(sigma[1:], sigma[:-1])).all()
     assert (steps[2:6] > 0).all()
-    assert mean[-2] - mean[0] > 5 * np.hypot(sigma[-2], sigma[0])
+    assert mean[-2] - mean[0] > 4 * np.hypot(sigma[-2], sigma[0])
