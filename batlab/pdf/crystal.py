@@ -61,13 +61,15 @@ def crystal_of(structure: Any, function: str) -> Crystal:
     group = gemmi.SpaceGroup(symbol)
     cell = np.array([float(table[name]) for name in ("a", "b", "c", "alpha", "beta", "gamma")])
     fract = np.stack([table[f"fract_{axis}"].values for axis in "xyz"], axis=1).astype(float)
-    owner, rotations, shifts, free = [], [], [], []
+    owner: list[int] = []
+    rotations, shifts, free = [], [], []
     for site, place in enumerate(fract):
-        turned, moved, fixed = _images(symbol, place)
+        turned, moved, directions = _images(symbol, place.tobytes())
         owner += [site] * len(turned)
-        rotations += list(turned)
-        shifts += list(moved)
-        free.append(_directions(fixed))
+        rotations.append(turned)
+        shifts.append(moved)
+        free.append(directions)
+    turns, moves = np.concatenate(rotations), np.concatenate(shifts)
     system = group.crystal_system_str()
     if system == "trigonal" and str(table.attrs["space_group"]).endswith(":R"):
         names, follow = "a alpha", {"b": "a", "c": "a", "beta": "alpha", "gamma": "alpha"}
@@ -80,8 +82,8 @@ def crystal_of(structure: Any, function: str) -> Crystal:
         str(table.attrs.get("phase", "")), cell, tuple(names.split()), follow,
         tuple(map(str, table["label"].values)), tuple(map(str, table["element"].values)),
         table["occupancy"].values.astype(float), fract, _tensors(table, len(fract)),
-        table["u_iso"].values.astype(float), np.array(owner), np.array(rotations), np.array(shifts), tuple(free),
-        _nearest(np.einsum("aij,aj->ai", np.array(rotations), fract[owner]) + np.array(shifts), cell),
+        table["u_iso"].values.astype(float), np.array(owner), turns, moves, tuple(free),
+        _nearest(np.einsum("aij,aj->ai", turns, fract[owner]) + moves, cell),
     )  # fmt: skip
 
 
@@ -95,16 +97,24 @@ def _operations(symbol: str) -> tuple[np.ndarray, np.ndarray]:
     return rotations, np.array([one.tran for one in listed], dtype=float) / gemmi.Op.DEN
 
 
-def _images(symbol: str, place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the rotations and shifts of every image of a place in the cell, and the rotations that leave it there."""
+@lru_cache(maxsize=1024)
+def _images(symbol: str, place: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rotations and shifts of every image of a place in the cell, and the directions in which it may move.
+
+    Kept, since series and fits come back to the same few places.
+    """
     rotations, shifts = _operations(symbol)
-    images = rotations @ place + shifts
+    at = np.frombuffer(place)
+    images = rotations @ at + shifts
     away = images[:, None] - images
     is_same = (np.abs(away - np.round(away)) < SAME).all(axis=2)
     first = np.unique(is_same.argmax(axis=1))
-    stays = images - place
+    stays = images - at
     fixed = rotations[(np.abs(stays - np.round(stays)) < SAME).all(axis=1)]
-    return rotations[first], shifts[first] - np.floor(images[first]), fixed
+    made = rotations[first], shifts[first] - np.floor(images[first]), _directions(fixed)
+    for part in made:
+        part.flags.writeable = False
+    return made
 
 
 def _directions(fixed: np.ndarray) -> np.ndarray:
