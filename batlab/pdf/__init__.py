@@ -14,6 +14,7 @@ _HOMES: dict[str, str] = {
     "difference": "comparison",
     "fit": "fitting",
     "g_of_r": "reduction",
+    "pairs": "pair_list",
     "termination_window": "operator",
     "similarity": "comparison",
     "scattering_power": "composition",

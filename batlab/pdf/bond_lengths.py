@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from batlab.errors import choose, did_you_mean
+from batlab.errors import SchemaError, choose, did_you_mean
 from batlab.pdf.composition import MODES, fractions, scattering_length
 from batlab.pdf.curves_in import curves_of
 from batlab.schema import quantity, record
@@ -40,7 +40,7 @@ BESIDE = 0.25  # angstrom of G(r) on either side of where bonds may lie
 
 def bonds(
     series: xr.Dataset,
-    expected: Sequence[str] | Mapping[str, Sequence[float]],
+    expected: Sequence[str] | Mapping[str, Sequence[float]] | xr.Dataset,
     composition: str | Mapping[str, float] | None = None,
     *,
     density: float | None = None,
@@ -59,8 +59,8 @@ def bonds(
     series
         ``g_r`` (frame, r) or (r) [1/angstrom²], with σ if known.
     expected
-        Names of `pdf.BONDS`, or name → (from, to) [angstrom], the name being like ``"Si-O"``, with anything in
-        brackets after it.
+        Names of `pdf.BONDS`; or name → (from, to) [angstrom], the name being like ``"Si-O"``, with anything in
+        brackets after it; or the table that `pdf.pairs` makes of a CIF.
     composition
         For coordination numbers; by default they are left out.
     density
@@ -131,8 +131,13 @@ def bonds(
 
 
 def _ranges(
-    expected: Sequence[str] | Mapping[str, Sequence[float]], r: np.ndarray, name: str
+    expected: Sequence[str] | Mapping[str, Sequence[float]] | xr.Dataset, r: np.ndarray, name: str
 ) -> dict[str, tuple[float, float]]:
+    if isinstance(expected, xr.Dataset):
+        if not {"bond", "low", "high"} <= set(expected.variables):
+            raise SchemaError(f"{name}: a table of bonds needs 'bond', 'low' and 'high'; pdf.pairs makes it of a CIF")
+        columns = (expected[key].values.tolist() for key in ("bond", "low", "high"))
+        expected = {word: (low, high) for word, low, high in zip(*columns)}
     if not isinstance(expected, Mapping):
         words = [expected] if isinstance(expected, str) else list(expected)
         for word in words:

@@ -46,8 +46,8 @@ def fit(
     """Fit one or several crystal structures to every G(r) of a series.
 
     G(r) = Σ scale_p G_p(r), each as `pdf.calculate` makes it; weighted least squares over the points of r. Cells keep
-    their crystal system, atoms their site symmetry, atoms of one element share U. The atom fraction of a phase follows
-    from scale_p = c_p <f_p>²/<f>².
+    their crystal system, atoms their site symmetry, atoms of one element share U, which is isotropic where it varies
+    and as the structure has it where it does not. The atom fraction of a phase follows from scale_p = c_p <f_p>²/<f>².
 
     Parameters
     ----------
@@ -115,6 +115,8 @@ def fit(
     used = (curves.x >= max(rmin, 1e-6)) & (curves.x <= rmax * (1 + 1e-12))
     listed = list(structures) if isinstance(structures, (list, tuple)) else [structures]
     crystals = [crystal_of(one, name) for one in listed]
+    if "u_iso" in vary:
+        crystals = [one.isotropic() for one in crystals]
     u = [displacements(crystal, begin.get("u_iso", 0.005), name) for crystal in crystals]
     unknowns, values = unknowns_of(crystals, u, tuple(vary), begin, qdamp)
     if used.sum() < max(2 * len(values), 8) or not len(values):

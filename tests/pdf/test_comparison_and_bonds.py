@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import batlab as bl
-from batlab import pdf
+from batlab import pdf, simulate
 from batlab.errors import DimensionError, SchemaError
 from batlab.schema import check, quantity
 
@@ -104,6 +104,32 @@ def test_mg2sio4_glass():
     assert done.position.values[0, 0] == pytest.approx(1.63, abs=0.02)
     assert done.position.values[0, 1] == pytest.approx(2.0, abs=0.05)
     check(done)
+
+
+def test_bonds_take_their_names_from_a_structure():
+    table = pdf.pairs(simulate.crystal("FeF2"), 3.0, apart=0.2)
+    check(table)
+    # Rutile: Fe has 2 + 4 F, at sqrt(2) x a and at the other four; Fe-Fe along c. Numbers by its geometry.
+    a, c, x = 4.6966, 3.3091, 0.300
+    near = [np.sqrt(2) * x * a, np.sqrt(2 * (0.5 - x) ** 2 * a**2 + c**2 / 4)]
+    first = pdf.pairs(simulate.crystal("FeF2"), 2.5, apart=0.01)
+    np.testing.assert_allclose(first["position"], sorted(near), atol=1e-6)
+    np.testing.assert_allclose(first["coordination"], [4, 2] if near[1] < near[0] else [2, 4])
+    assert table["bond"].values[0] == "Fe-F"
+    assert float(table["coordination"][0]) == 6
+    # Nickel oxide's own G(r) gives its bonds back, and their numbers.
+    r = np.arange(1.2, 4.5, 0.01)
+    g = pdf.calculate(simulate.crystal("NiO"), r, u_iso=0.005, mode="neutron")
+    done = pdf.bonds(g, pdf.pairs(simulate.crystal("NiO"), 2.5), "NiO", density=8 / 4.1771**3, mode="neutron")
+    assert done["bond"].values.tolist() == ["Ni-O"]
+    assert float(done["position"][0, 0]) == pytest.approx(4.1771 / 2, abs=2e-3)
+    assert float(done["coordination"][0, 0]) == pytest.approx(6, rel=0.02)
+    with pytest.raises(ValueError, match="meet within 1 angstrom"):
+        pdf.pairs(simulate.crystal("NiO"), 1.0)
+    with pytest.raises(ValueError, match="at most 20"):
+        pdf.pairs(simulate.crystal("NiO"), 30.0)
+    with pytest.raises(SchemaError, match=r"pdf\.pairs"):
+        pdf.bonds(g, simulate.crystal("NiO"))
 
 
 def test_frames_without_points_and_bonds_at_their_bounds():

@@ -1,5 +1,7 @@
 """G(r) of crystals and fits of them: against pdffit2, published cells, planted parameters."""
 
+import warnings
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -83,6 +85,31 @@ def test_displacement_tensors_turn_with_their_images():
     whole = crystal(3.52, "P 1", [("Ni", 0, 0, 0), ("Ni", 0, 0.5, 0.5), ("Ni", 0.5, 0, 0.5), ("Ni", 0.5, 0.5, 0)], "y")
     ours, theirs = (pdf.calculate(one, R, u_iso=0.005).g_r.values for one in (NICKEL, whole))
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+# diffpy.pdffit2 1.5.1, 'X', qmax 0, every atom of the cell with its tensor in a .stru file, G at these r.
+@pytest.mark.parametrize(
+    ("file", "words", "expected"),
+    [
+        ("Li2CO3_C2c_cod9008283.cif", None, [-1.11512, -0.30978, -1.42998, 0.37663, 0.41909, -1.29454]),
+        ("Al2O3_R-3c_amcsd9327.cif", "U of site O is 5% off", [-2.22167, 7.5413, 3.78756, 0.32388, 2.24883, 2.74069]),
+    ],
+)
+def test_displacements_of_a_cif_are_pdffit2s(file, words, expected):
+    path = bl.datasets.path("cif") / file
+    r = 1.5 + 0.01 * np.arange(851)
+    if words is None:
+        done = pdf.calculate(path, r)
+    else:
+        # This entry's tensor of O breaks the twofold axis that O lies on.
+        with pytest.warns(UserWarning, match=words):
+            done = pdf.calculate(path, r)
+    np.testing.assert_allclose(done.g_r.values[[0, 39, 130, 237, 400, 600]], expected, atol=2e-4)
+    # A fit of U has one number an element.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        fitted = pdf.fit(done, path, vary=("scale", "u_iso"), rmax=10)
+    assert np.isfinite(fitted.u_iso_sigma.values).all()
 
 
 # diffpy.pdffit2 1.5.1 on the same files and settings: a, Uiso, Rw
