@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import SchemaError, choose, did_you_mean
+from batlab.pdf.band_noise import noise_waves, spectrum_of, spread_of
 from batlab.pdf.composition import MODES, fractions, scattering_length
 from batlab.pdf.curves_in import curves_of
 from batlab.schema import quantity, record
@@ -66,7 +67,8 @@ def bonds(
     density
         ρ in atoms/angstrom³; by default it is fitted, one for each group.
     qmax
-        Where the data end [1/angstrom], for σ; by default from the attributes, else every point counts.
+        Where the data end [1/angstrom], for σ: neighbouring points err alike. By default from the attributes, else
+        every point is taken as independent.
     mode
         ``"xray"`` or ``"neutron"``.
 
@@ -111,9 +113,10 @@ def bonds(
     for group in _groups(list(ranges.values())):
         limits = np.array([list(ranges.values())[i] for i in group])
         used = (curves.x >= limits.min() - BESIDE) & (curves.x <= limits.max() + BESIDE)
+        waves = noise_waves(curves.x[used], qmax, spectrum_of(series))
         for frame in range(n_frames):
             weight = None if sigma is None else sigma[frame, used]
-            answer = _fit(curves.x[used], values[frame, used], weight, limits, density, qmax)
+            answer = _fit(curves.x[used], values[frame, used], weight, limits, density, waves)
             status[frame, group] = answer[0]
             if answer[0].min() < 2:
                 for key, numbers in zip(found, answer[1:]):
@@ -196,7 +199,7 @@ def _fit(
     sigma: np.ndarray | None,
     limits: np.ndarray,
     density: float | None,
-    qmax: float | None,
+    waves: np.ndarray | None,
 ) -> tuple[np.ndarray, ...]:
     """Return status, position, width, area and their σ of the bonds of one group in one frame."""
     from scipy.optimize import least_squares
@@ -232,13 +235,9 @@ def _fit(
     done = least_squares(residual, start[free], bounds=(lower[free], upper[free]), x_scale="jac", max_nfev=200)
     every = start.copy()
     every[free] = done.x
-    independent = min(len(r), qmax * (r[-1] - r[0]) / np.pi) if qmax else len(r)
-    normal = done.jac.T @ done.jac
-    if sigma is None:
-        level = 2 * done.cost / len(r) * independent / max(independent - free.sum(), 1)
-    else:
-        level = 1 / np.mean(1 / (r * sigma[good])) ** 2
-    covariance = np.linalg.pinv(normal) * level * len(r) / independent
+    told = spread_of(done.jac.T, None if waves is None else waves[good], len(r))
+    level = 2 * done.cost / told.n_free if sigma is None else 1 / np.mean(1 / (r * sigma[good])) ** 2
+    covariance = told.covariance * level
     spread = np.zeros(3 * n + 1)
     spread[free] = np.sqrt(np.maximum(np.diag(covariance), 0))
     status = np.full(n, 0 if done.status > 0 else 2, np.int8)

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import choose, refuse_unknown
+from batlab.pdf.band_noise import noise_waves, spectrum_of
 from batlab.pdf.calculation import check_settings, displacements
 from batlab.pdf.composition import MODES
 from batlab.pdf.crystal import Crystal, crystal_of, lattice, lengths_of
@@ -77,8 +78,9 @@ def fit(
         ``volume``, ``delta1``, ``delta2``, ``diameter`` (infinite: bulk); (frame, site): ``u_iso``, ``fract_x`` …;
         (frame): ``rw``, ``chi2_reduced`` (with σ of the data only), ``qdamp`` if it varies, ``status`` (0 ok, 1
         at_bound, 2 not_converged, 4 no_data); ``g_fit`` (frame, r); ``correlation`` (frame, parameter,
-        parameter_other). What varied has σ. G(r) up to Qmax holds Qmax (rmax - rmin)/π independent points, however
-        fine its grid: σ count these. Without σ of the data they follow from the residual.
+        parameter_other). What varied has σ. Up to Qmax, neighbouring points of G(r) err alike, and σ allow for it:
+        as σ of F(Q) tells where `series` has ``f_q_sigma``, else as if it were the same at all Q. Without σ of the data
+        they follow from the residual.
 
     Raises
     ------
@@ -124,7 +126,8 @@ def fit(
             f"{name}: {int(used.sum())} points between rmin {rmin:g} and rmax {rmax:g} angstrom for {len(values)} "
             "unknowns; widen the range or vary fewer"
         )
-    problem = Problem(unknowns, np.ascontiguousarray(curves.x[used]), qmax, qbroad, mode)
+    r = np.ascontiguousarray(curves.x[used])
+    problem = Problem(unknowns, r, qmax, qbroad, mode, noise_waves(r, qmax, spectrum_of(series)))
     found = _frames(problem, curves, used, values, is_sequential)
     _warn(found, name)
     result = _table(problem, curves, used, found, series)
@@ -141,7 +144,7 @@ def _frames(problem: Problem, curves: Curves, used: np.ndarray, values: np.ndarr
         good = np.isfinite(row) & np.isfinite(weights) & ((weights < 1e200) if sigma is not None else True)
         if good.sum() < 2 * len(values):
             empty = np.full((len(values), len(values)), np.nan)
-            found.append(Found(np.full(len(values), np.nan), empty, np.full(len(row), np.nan), np.nan, 4))
+            found.append(Found(np.full(len(values), np.nan), empty, np.full(len(row), np.nan), np.nan, np.nan, 4))
             continue
         one = solve(problem, np.where(good, row, 0.0), np.where(good, weights, 0.0), begin)
         found.append(one)
@@ -161,17 +164,9 @@ def _warn(found: list[Found], name: str) -> None:
 
 def _table(problem: Problem, curves: Curves, used: np.ndarray, found: list[Found], series: xr.Dataset) -> xr.Dataset:
     unknowns, r = problem.unknowns, problem.r
-    span = float(r[-1] - r[0])
-    independent = min(len(r), problem.qmax * span / np.pi) if problem.qmax else len(r)
     data = np.asarray(curves.values)[:, used].astype(float)
-    free = max(independent - len(unknowns.listed), 1.0)
-    covariances = []
-    for one in found:
-        # Points on a finer grid than Qmax asks for repeat each other.
-        factor = len(r) / independent
-        if curves.sigma is None:
-            factor *= one.chi2 / len(r) * independent / free
-        covariances.append(one.inverse * factor)
+    # Without σ of the data, the residual tells how large it is.
+    covariances = [one.covariance * (1.0 if curves.sigma is not None else one.chi2 / one.n_free) for one in found]
     values = np.array([one.values for one in found]).reshape(len(found), -1)
     sigmas = np.sqrt(np.array([np.diag(one) for one in covariances])).reshape(values.shape)
     made = _per_phase(unknowns, problem.mode, values, covariances) | _per_site(unknowns, values, sigmas)
@@ -182,7 +177,7 @@ def _table(problem: Problem, curves: Curves, used: np.ndarray, found: list[Found
         correlation = correlation / (sigmas[:, :, None] * sigmas[:, None, :])
     made["rw"] = quantity("frame", np.where(np.isfinite(model).all(axis=1), rw, np.nan), "1", "Rw of the fit")
     if curves.sigma is not None:
-        chi2 = np.array([one.chi2 for one in found]) / len(r) * independent / free
+        chi2 = np.array([one.chi2 / one.n_free for one in found])
         made["chi2_reduced"] = quantity("frame", chi2, "1", "chi² over its degrees of freedom")
     made["status"] = quantity(
         "frame", np.array([one.status for one in found], dtype=np.int8), "1", "0 where it is well"

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from batlab.pdf.band_noise import spread_of
 from batlab.pdf.model import curves, grid_for, narrowest
 from batlab.pdf.unknowns import Unknowns
 
@@ -21,15 +22,17 @@ class Problem(NamedTuple):
     qmax: float | None
     qbroad: float
     mode: str
+    waves: np.ndarray | None  # how the noise of points hangs together, see `band_noise`
 
 
 class Found(NamedTuple):
     """The end of one fit."""
 
     values: np.ndarray
-    inverse: np.ndarray  # of JᵀWJ
+    covariance: np.ndarray  # for the σ that the weights tell
     model: np.ndarray
     chi2: float
+    n_free: float  # what chi² is on average
     status: int  # 0 ok, 1 at_bound, 2 not_converged, 4 no_data
 
 
@@ -93,7 +96,5 @@ def solve(problem: Problem, data: np.ndarray, weights: np.ndarray, start: np.nda
             break
     if status == 0 and ((values <= low) | (values >= high)).any():
         status = 1
-    normal = (jacobian * weights) @ jacobian.T
-    size = np.sqrt(np.maximum(np.diag(normal), 1e-300))
-    inverse = np.linalg.pinv(normal / np.outer(size, size), rcond=1e-12) / np.outer(size, size)
-    return Found(values, inverse, model, chi2, status)
+    spread = spread_of(jacobian * np.sqrt(weights), problem.waves, int((weights > 0).sum()))
+    return Found(values, spread.covariance, model, chi2, spread.n_free, status)
