@@ -103,7 +103,7 @@ def test_bonds_have_pulls_of_one(qmax):
 @pytest.mark.soak
 @pytest.mark.parametrize("qmax", [None, 25.0])
 def test_bonds_have_pulls_of_one_to_a_tenth(qmax):
-    pull = pulls_of_bonds(1500, qmax)
+    pull = pulls_of_bonds(800, qmax)
     assert (np.abs(pull.std(axis=1) - 1) < 0.1).all()
     assert (np.abs(pull.mean(axis=1)) < 0.1).all()
 

@@ -179,7 +179,7 @@ def test_planted_parameters_come_back_with_pulls_of_one(step, has_sigma):
 @pytest.mark.soak
 @pytest.mark.parametrize(("step", "has_sigma"), [(0.05, True), (0.02, True), (0.05, False)])
 def test_cells_have_pulls_of_one_to_a_tenth(step, has_sigma):
-    pulls, chi2 = pulls_of_a_fit(1500, step, has_sigma)
+    pulls, chi2 = pulls_of_a_fit(800, step, has_sigma)
     assert (np.abs(pulls.std(axis=1) - 1) < 0.1).all()
     assert (np.abs(pulls.mean(axis=1)) < 0.1).all()
     assert chi2 == pytest.approx(1, abs=0.02)
