@@ -56,6 +56,7 @@ def spread_of(jacobian: np.ndarray, waves: np.ndarray | None, n_points: int) -> 
     inverse = np.linalg.pinv(normal / np.outer(size, size), rcond=1e-12) / np.outer(size, size)
     if waves is None:
         return Spread(inverse, max(n_points - len(jacobian), 1.0))
-    half = inverse @ (jacobian @ waves)
-    taken = float(np.sum(half * (jacobian @ waves)))
+    slopes = jacobian @ waves
+    half = inverse @ slopes
+    taken = float(np.sum(half * slopes))
     return Spread(half @ half.T, max(n_points - taken, 1.0))

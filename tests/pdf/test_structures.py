@@ -185,6 +185,30 @@ def test_cells_have_pulls_of_one_to_a_tenth(step, has_sigma):
     assert chi2 == pytest.approx(1, abs=0.02)
 
 
+def test_frames_side_by_side_are_those_one_by_one(monkeypatch):
+    g = np.stack([pdf.calculate(NICKEL, R, u_iso=u, delta2=1.0).g_r.values for u in (0.004, 0.005, 0.006, 0.007)])
+    g += np.random.default_rng(0).normal(0, 0.05, g.shape)
+    done = []
+    for count in ("1", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", count)
+        done.append(pdf.fit(measured(g), NICKEL, is_sequential=False, rmax=12).drop_attrs())
+    xr.testing.assert_identical(*done)
+    chain = pdf.fit(measured(g), NICKEL, rmax=12)
+    np.testing.assert_allclose(done[0].u_iso, chain.u_iso, rtol=1e-4)
+
+
+def test_a_bound_holds_one_number_and_the_others_come_to_rest():
+    # Planted without correlated motion, which cannot be negative; the noise would have it so in half of the frames.
+    rng = np.random.default_rng(1)
+    g = pdf.calculate(NICKEL, R, u_iso=0.005).g_r.values + rng.normal(0, 0.05, (8, len(R)))
+    with pytest.warns(UserWarning, match="at a bound") as told:
+        done = pdf.fit(measured(g, 0.05), NICKEL, rmax=15)
+    assert len(told) == 1
+    assert set(done.status.values) == {0, 1}
+    np.testing.assert_array_equal(done.delta2.values[done.status.values == 1], 0)
+    assert np.abs((done.u_iso - 0.005) / done.u_iso_sigma).max() < 4
+
+
 def test_positions_move_where_symmetry_lets_them():
     def rutile(x):
         made = crystal([4.594, 4.594, 2.959], "P 42/m n m", [("Ti", 0, 0, 0), ("O", x, x, 0)], "rutile", 0.005)
