@@ -3,10 +3,14 @@
 #define BATLAB_PAIRS_H
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define PAIRS_REACH 6.0    /* sigmas: beyond, a peak holds 2e-9 of its area */
 #define PAIRS_SAME 1e-3    /* angstrom: atoms that share a place are no pair */
 #define PAIRS_LEAST (1.0 / 36.0) /* of step squared, least variance of a peak: narrower ones fall between points */
+
+#define PAIRS_SHELLS 1024  /* distances that are remembered; a power of 2 */
+#define PAIRS_EQUAL 1e-10  /* angstrom, and of a variance: pairs that differ by less are one peak */
 
 typedef struct {
     const double *cell;                           /* 3 rows: a, b, c, cartesian */
@@ -44,12 +48,32 @@ static inline void pairs_peak(const pairs_task *t, double r, double variance, do
     }
 }
 
+/* A shell of neighbours is one peak: pairs of one distance and variance are gathered in a table with one place for each
+   hash of the distance. Who finds another there draws that one, and takes its place. */
+typedef struct {
+    double r, variance, area;
+} pairs_shell;
+
+static inline void pairs_gather(const pairs_task *t, pairs_shell *shells, double r, double variance, double area) {
+    const uint32_t key = (uint32_t)(r * 1e6 + 0.5) * 2654435761u;
+    pairs_shell *s = shells + (key >> 22) % PAIRS_SHELLS;
+    if (s->r > 0.0) {
+        if (fabs(s->r - r) < PAIRS_EQUAL && fabs(s->variance - variance) < PAIRS_EQUAL * variance) {
+            s->area += area;
+            return;
+        }
+        pairs_peak(t, s->r, s->variance, s->area);
+    }
+    s->r = r, s->variance = variance, s->area = area;
+}
+
 static inline double pairs_project(const double *u, const double *v, const double *d) {
     return ((u[0] + v[0]) * d[0] * d[0] + (u[1] + v[1]) * d[1] * d[1] + (u[2] + v[2]) * d[2] * d[2]
             + 2.0 * ((u[3] + v[3]) * d[0] * d[1] + (u[4] + v[4]) * d[0] * d[2] + (u[5] + v[5]) * d[1] * d[2]));
 }
 
-static inline void pairs_line(const pairs_task *t, ptrdiff_t i, ptrdiff_t j, const double *base, double longest) {
+static inline void pairs_line(const pairs_task *t, pairs_shell *shells, ptrdiff_t i, ptrdiff_t j, const double *base,
+                              double longest) {
     const double *c = t->cell + 6;
     const double cc = c[0] * c[0] + c[1] * c[1] + c[2] * c[2];
     const double along = (base[0] * c[0] + base[1] * c[1] + base[2] * c[2]) / cc;
@@ -64,7 +88,7 @@ static inline void pairs_line(const pairs_task *t, ptrdiff_t i, ptrdiff_t j, con
         if (r < PAIRS_SAME) continue;
         double variance = pairs_project(t->centre_u + 6 * i, t->other_u + 6 * j, d) / rr;
         variance *= 1.0 - t->delta1 / r - t->delta2 / rr + t->qbroad * t->qbroad * rr;
-        pairs_peak(t, r, variance > least ? variance : least, area);
+        pairs_gather(t, shells, r, variance > least ? variance : least, area);
     }
 }
 
@@ -81,6 +105,8 @@ static void pairs_model(const pairs_task *t) {
     const double longest = (double)(t->n_points - 1) * t->step;
     const double *a = t->cell, *b = t->cell + 3, *c = t->cell + 6;
     double a_star[3], b_star[3];
+    pairs_shell shells[PAIRS_SHELLS];
+    for (ptrdiff_t k = 0; k < PAIRS_SHELLS; k++) shells[k].r = 0.0;
     pairs_reciprocal(a, b, c, a_star);
     pairs_reciprocal(b, c, a, b_star);
     const double na = ceil(longest * sqrt(pairs_dot(a_star, a_star))) + 1.0;
@@ -94,10 +120,13 @@ static void pairs_model(const pairs_task *t) {
                 for (double n = mb - nb; n <= mb + nb; n += 1.0) {
                     double base[3];
                     for (int k = 0; k < 3; k++) base[k] = away[k] + m * a[k] + n * b[k];
-                    pairs_line(t, i, j, base, longest);
+                    pairs_line(t, shells, i, j, base, longest);
                 }
             }
         }
+    }
+    for (ptrdiff_t k = 0; k < PAIRS_SHELLS; k++) {
+        if (shells[k].r > 0.0) pairs_peak(t, shells[k].r, shells[k].variance, shells[k].area);
     }
 }
 #endif

@@ -22,6 +22,7 @@ NAME = "crystal structures (CIF)"
 HINTS = frozenset({"phase", "block", "encoding"})
 
 _CELL = (("a", "length"), ("b", "length"), ("c", "length"), ("alpha", "angle"), ("beta", "angle"), ("gamma", "angle"))
+TENSOR = ("11", "22", "33", "12", "13", "23")
 _TAGS = re.compile(r"^\s*(?:_cell_|_cell\.|_symmetry_|_space_group_|_atom_site_|_chemical_|loop_)", re.MULTILINE)
 _DATA = re.compile(r"^\s*data_", re.MULTILINE | re.IGNORECASE)
 
@@ -47,7 +48,8 @@ def read(paths: list[Path], **hints: Any) -> xr.Dataset:
     -------
     Dataset
         Scalars ``a b c`` [angstrom], ``alpha beta gamma`` [degree], ``volume`` [angstrom^3]; over ``site``: ``label``,
-        ``element``, ``fract_x fract_y fract_z``, ``occupancy`` [1], ``u_iso`` [angstrom^2] (NaN where not given).
+        ``element``, ``fract_x fract_y fract_z``, ``occupancy`` [1], ``u_iso`` [angstrom^2] (NaN where not given), and
+        where any site has anisotropic displacements ``u_11`` ... ``u_23`` [angstrom^2] (NaN for other sites).
         Attributes ``space_group`` (Hermann-Mauguin, with ``:1``, ``:2`` or ``:R`` where the usual choice is not
         meant), ``space_group_hall``, ``space_group_number``, ``crystal_system``, ``phase``, ``formula``, ``title``.
 
@@ -249,7 +251,8 @@ def _sites(block: gemmi.cif.Block, cell: gemmi.UnitCell, name: str) -> dict[str,
     table = block.find("_atom_site_", columns)
     if len(table) == 0:
         raise ReadError(f"{name}: lists no atom with fractional coordinates (_atom_site_fract_x)")
-    aniso = _equivalent(block, cell)
+    tensors = _tensors(block)
+    aniso = {label: float(cell.calculate_u_eq(gemmi.SMat33d(*u))) for label, u in tensors.items()}
     formula = re.findall(r"[A-Z][a-z]?", gemmi.cif.as_string(block.find_value("_chemical_formula_sum") or ""))
     rows: dict[str, list[Any]] = {key: [] for key in ("label", "element", "x", "y", "z", "occupancy", "u_iso")}
     for row in table:
@@ -262,12 +265,20 @@ def _sites(block: gemmi.cif.Block, cell: gemmi.UnitCell, name: str) -> dict[str,
             UserWarning,
             stacklevel=2,
         )
+    blank = [float("nan")] * len(TENSOR)
+    u = np.array([tensors.get(label, blank) for label in rows["label"]])
+    columns = zip(TENSOR, u.T) if tensors else ()
+    what = "mean-square displacement"
     return {
         "label": quantity("site", np.array(rows["label"]), "", "label of the site"),
         "element": quantity("site", np.array(rows["element"]), "", "chemical element"),
         **{f"fract_{k}": quantity("site", np.array(rows[k]), "1", f"fractional coordinate {k}") for k in "xyz"},
         "occupancy": quantity("site", np.array(rows["occupancy"]), "1", "occupancy of the site"),
-        "u_iso": quantity("site", np.array(rows["u_iso"]), "angstrom^2", "isotropic mean-square displacement"),
+        "u_iso": quantity("site", np.array(rows["u_iso"]), "angstrom^2", f"isotropic {what}"),
+        **{
+            f"u_{ij}": quantity("site", values, "angstrom^2", f"mean-square displacement {ij}")
+            for ij, values in columns
+        },
     }
 
 
@@ -306,14 +317,10 @@ def _element(word: str, formula: list[str], where: str) -> str:
     return known[0]
 
 
-def _equivalent(block: gemmi.cif.Block, cell: gemmi.UnitCell) -> dict[str, float]:
-    """Return U_eq, a third of the trace of the orthogonalised U, of each site with anisotropic displacements."""
-    import gemmi
-
+def _tensors(block: gemmi.cif.Block) -> dict[str, list[float]]:
+    """Return U_11, U_22, U_33, U_12, U_13, U_23 of each site with anisotropic displacements."""
     result = {}
     for kind, factor in (("U", 1.0), ("B", 1 / (8 * np.pi**2))):
-        tags = ["label", *(f"{kind}_{ij}" for ij in ("11", "22", "33", "12", "13", "23"))]
-        for row in block.find("_atom_site_aniso_", tags):
-            tensor = gemmi.SMat33d(*(_number(text) * factor for text in list(row)[1:]))
-            result[row.str(0)] = float(cell.calculate_u_eq(tensor))
+        for row in block.find("_atom_site_aniso_", ["label", *(f"{kind}_{ij}" for ij in TENSOR)]):
+            result[row.str(0)] = [_number(text) * factor for text in list(row)[1:]]
     return result

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from batlab.errors import choose, did_you_mean
+from batlab.errors import SchemaError, choose, did_you_mean
+from batlab.pdf.band_noise import noise_waves, spectrum_of, spread_of
 from batlab.pdf.composition import MODES, fractions, scattering_length
 from batlab.pdf.curves_in import curves_of
 from batlab.schema import quantity, record
@@ -40,7 +41,7 @@ BESIDE = 0.25  # angstrom of G(r) on either side of where bonds may lie
 
 def bonds(
     series: xr.Dataset,
-    expected: Sequence[str] | Mapping[str, Sequence[float]],
+    expected: Sequence[str] | Mapping[str, Sequence[float]] | xr.Dataset,
     composition: str | Mapping[str, float] | None = None,
     *,
     density: float | None = None,
@@ -59,14 +60,15 @@ def bonds(
     series
         ``g_r`` (frame, r) or (r) [1/angstrom²], with σ if known.
     expected
-        Names of `pdf.BONDS`, or name → (from, to) [angstrom], the name being like ``"Si-O"``, with anything in
-        brackets after it.
+        Names of `pdf.BONDS`; or name → (from, to) [angstrom], the name being like ``"Si-O"``, with anything in
+        brackets after it; or the table that `pdf.pairs` makes of a CIF.
     composition
         For coordination numbers; by default they are left out.
     density
         ρ in atoms/angstrom³; by default it is fitted, one for each group.
     qmax
-        Where the data end [1/angstrom], for σ; by default from the attributes, else every point counts.
+        Where the data end [1/angstrom], for σ: neighbouring points err alike. By default from the attributes, else
+        every point is taken as independent.
     mode
         ``"xray"`` or ``"neutron"``.
 
@@ -111,9 +113,10 @@ def bonds(
     for group in _groups(list(ranges.values())):
         limits = np.array([list(ranges.values())[i] for i in group])
         used = (curves.x >= limits.min() - BESIDE) & (curves.x <= limits.max() + BESIDE)
+        waves = noise_waves(curves.x[used], qmax, spectrum_of(series))
         for frame in range(n_frames):
             weight = None if sigma is None else sigma[frame, used]
-            answer = _fit(curves.x[used], values[frame, used], weight, limits, density, qmax)
+            answer = _fit(curves.x[used], values[frame, used], weight, limits, density, waves)
             status[frame, group] = answer[0]
             if answer[0].min() < 2:
                 for key, numbers in zip(found, answer[1:]):
@@ -131,8 +134,13 @@ def bonds(
 
 
 def _ranges(
-    expected: Sequence[str] | Mapping[str, Sequence[float]], r: np.ndarray, name: str
+    expected: Sequence[str] | Mapping[str, Sequence[float]] | xr.Dataset, r: np.ndarray, name: str
 ) -> dict[str, tuple[float, float]]:
+    if isinstance(expected, xr.Dataset):
+        if not {"bond", "low", "high"} <= set(expected.variables):
+            raise SchemaError(f"{name}: a table of bonds needs 'bond', 'low' and 'high'; pdf.pairs makes it of a CIF")
+        columns = (expected[key].values.tolist() for key in ("bond", "low", "high"))
+        expected = {word: (low, high) for word, low, high in zip(*columns)}
     if not isinstance(expected, Mapping):
         words = [expected] if isinstance(expected, str) else list(expected)
         for word in words:
@@ -191,7 +199,7 @@ def _fit(
     sigma: np.ndarray | None,
     limits: np.ndarray,
     density: float | None,
-    qmax: float | None,
+    waves: np.ndarray | None,
 ) -> tuple[np.ndarray, ...]:
     """Return status, position, width, area and their σ of the bonds of one group in one frame."""
     from scipy.optimize import least_squares
@@ -227,13 +235,9 @@ def _fit(
     done = least_squares(residual, start[free], bounds=(lower[free], upper[free]), x_scale="jac", max_nfev=200)
     every = start.copy()
     every[free] = done.x
-    independent = min(len(r), qmax * (r[-1] - r[0]) / np.pi) if qmax else len(r)
-    normal = done.jac.T @ done.jac
-    if sigma is None:
-        level = 2 * done.cost / len(r) * independent / max(independent - free.sum(), 1)
-    else:
-        level = 1 / np.mean(1 / (r * sigma[good])) ** 2
-    covariance = np.linalg.pinv(normal) * level * len(r) / independent
+    told = spread_of(done.jac.T, None if waves is None else waves[good], len(r))
+    level = 2 * done.cost / told.n_free if sigma is None else 1 / np.mean(1 / (r * sigma[good])) ** 2
+    covariance = told.covariance * level
     spread = np.zeros(3 * n + 1)
     spread[free] = np.sqrt(np.maximum(np.diag(covariance), 0))
     status = np.full(n, 0 if done.status > 0 else 2, np.int8)

@@ -93,7 +93,7 @@ def calculate(
     u = displacements(crystal, u_iso, name)
     one = Parameters(crystal.cell, crystal.fract, u, delta1, delta2, np.inf if diameter is None else diameter)
     grid = grid_for(places, qmax, narrowest(one, crystal))
-    g = scale * curves(crystal, [one], grid, places, mode, qbroad)[0] * np.exp(-((qdamp * places) ** 2) / 2)
+    g = scale * curves(crystal, [one], grid, mode, qbroad)[0] * np.exp(-((qdamp * places) ** 2) / 2)
     table = xr.Dataset(
         {"g_r": quantity("r", g, "1/angstrom^2", "reduced pair distribution function")},
         {"r": quantity("r", places, "angstrom", "distance")},

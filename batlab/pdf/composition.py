@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -62,20 +62,31 @@ def scattering_power(shares: Mapping[str, float], q: np.ndarray, mode: str, wave
     Chantler, all through xraydb.
     """
     choose("mode", mode, MODES)
-    share = np.array(list(shares.values()))[:, None]
+    share = np.array(list(shares.values()))
+    f = scattering_factors(shares, q, mode, wavelength)
+    square_of_mean, mean_of_square = np.abs(share @ f) ** 2, share @ np.abs(f) ** 2
     if mode == "neutron":
-        lengths = np.array([scattering_length(element) for element in shares])[:, None] * np.ones(len(q))
-        return Power((share * lengths).sum(0) ** 2, (share * lengths**2).sum(0), np.zeros(len(q)))
+        return Power(square_of_mean, mean_of_square, np.zeros(len(q)))
+    from batlab.pdf.compton import compton
+
+    incoherent = np.array([compton(element, q) for element in shares])
+    return Power(square_of_mean, mean_of_square, share @ incoherent)
+
+
+def scattering_factors(
+    elements: Iterable[str], q: np.ndarray, mode: str, wavelength: float | None = None
+) -> np.ndarray:
+    """Return f of every element (element, q): X-rays in electrons, complex with a `wavelength`; neutrons in fm."""
+    if mode == "neutron":
+        return np.array([[scattering_length(element)] for element in elements]) * np.ones(len(q))
     if q.max(initial=0) > HIGHEST_Q:
         raise ValueError(f"X-ray form factors end at {HIGHEST_Q:g} 1/angstrom, q reaches {q.max():g}; lower qmax")
     import xraydb
 
     from batlab.constants import HC
-    from batlab.pdf.compton import compton
 
-    f = np.array([xraydb.f0(element, q / (4 * np.pi)) for element in shares]).astype(complex)
-    if wavelength is not None:
-        energy = HC / wavelength
-        f += np.array([[xraydb.f1_chantler(e, energy) + 1j * xraydb.f2_chantler(e, energy)] for e in shares])
-    incoherent = np.array([compton(element, q) for element in shares])
-    return Power(np.abs((share * f).sum(0)) ** 2, (share * np.abs(f) ** 2).sum(0), (share * incoherent).sum(0))
+    f = np.array([xraydb.f0(element, q / (4 * np.pi)) for element in elements]).astype(complex)
+    if wavelength is None:
+        return f.real
+    energy = HC / wavelength
+    return f + np.array([[xraydb.f1_chantler(e, energy) + 1j * xraydb.f2_chantler(e, energy)] for e in elements])

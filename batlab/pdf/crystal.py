@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +14,7 @@ from batlab import io
 from batlab.pdf.composition import MODES, scattering_length
 
 SAME = 1e-3  # of a cell edge: images closer than this are one atom
+UNLIKE = 0.03  # of a tensor: beyond, its rounding does not explain that it breaks its site's symmetry
 TENSOR = ("u_11", "u_22", "u_33", "u_12", "u_13", "u_23")
 # Crystal system -> which of a, b, c, alpha, beta, gamma are free, and whom the others follow (None: stays).
 CELLS: dict[str, tuple[str, dict[str, str]]] = {
@@ -51,6 +53,10 @@ class Crystal:
         """Atoms of each site in the cell."""
         return np.bincount(self.owner, minlength=len(self.labels))
 
+    def isotropic(self) -> Crystal:
+        """Return the crystal with U_iso in place of tensors."""
+        return replace(self, tensors=np.full_like(self.tensors, np.nan))
+
 
 def crystal_of(structure: Any, function: str) -> Crystal:
     """Return the crystal in a CIF file or in the Dataset that `io.structure` makes of one."""
@@ -61,13 +67,16 @@ def crystal_of(structure: Any, function: str) -> Crystal:
     group = gemmi.SpaceGroup(symbol)
     cell = np.array([float(table[name]) for name in ("a", "b", "c", "alpha", "beta", "gamma")])
     fract = np.stack([table[f"fract_{axis}"].values for axis in "xyz"], axis=1).astype(float)
-    owner, rotations, shifts, free = [], [], [], []
+    owner: list[int] = []
+    rotations, shifts, free, fixed = [], [], [], []
     for site, place in enumerate(fract):
-        turned, moved, fixed = _images(symbol, place)
+        turned, moved, stays = _images(symbol, place.tobytes())
         owner += [site] * len(turned)
-        rotations += list(turned)
-        shifts += list(moved)
-        free.append(_directions(fixed))
+        rotations.append(turned)
+        shifts.append(moved)
+        free.append(_directions(stays))
+        fixed.append(stays)
+    turns, moves = np.concatenate(rotations), np.concatenate(shifts)
     system = group.crystal_system_str()
     if system == "trigonal" and str(table.attrs["space_group"]).endswith(":R"):
         names, follow = "a alpha", {"b": "a", "c": "a", "beta": "alpha", "gamma": "alpha"}
@@ -79,9 +88,9 @@ def crystal_of(structure: Any, function: str) -> Crystal:
     return Crystal(
         str(table.attrs.get("phase", "")), cell, tuple(names.split()), follow,
         tuple(map(str, table["label"].values)), tuple(map(str, table["element"].values)),
-        table["occupancy"].values.astype(float), fract, _tensors(table, len(fract)),
-        table["u_iso"].values.astype(float), np.array(owner), np.array(rotations), np.array(shifts), tuple(free),
-        _nearest(np.einsum("aij,aj->ai", np.array(rotations), fract[owner]) + np.array(shifts), cell),
+        table["occupancy"].values.astype(float), fract, _tensors(table, cell, fixed, function),
+        table["u_iso"].values.astype(float), np.array(owner), turns, moves, tuple(free),
+        _nearest(np.einsum("aij,aj->ai", turns, fract[owner]) + moves, cell),
     )  # fmt: skip
 
 
@@ -95,16 +104,24 @@ def _operations(symbol: str) -> tuple[np.ndarray, np.ndarray]:
     return rotations, np.array([one.tran for one in listed], dtype=float) / gemmi.Op.DEN
 
 
-def _images(symbol: str, place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the rotations and shifts of every image of a place in the cell, and the rotations that leave it there."""
+@lru_cache(maxsize=1024)
+def _images(symbol: str, place: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rotations and shifts of every image of a place in the cell, and the rotations that leave it there.
+
+    Kept, since series and fits come back to the same few places.
+    """
     rotations, shifts = _operations(symbol)
-    images = rotations @ place + shifts
+    at = np.frombuffer(place)
+    images = rotations @ at + shifts
     away = images[:, None] - images
     is_same = (np.abs(away - np.round(away)) < SAME).all(axis=2)
     first = np.unique(is_same.argmax(axis=1))
-    stays = images - place
+    stays = images - at
     fixed = rotations[(np.abs(stays - np.round(stays)) < SAME).all(axis=1)]
-    return rotations[first], shifts[first] - np.floor(images[first]), fixed
+    made = rotations[first], shifts[first] - np.floor(images[first]), fixed
+    for part in made:
+        part.flags.writeable = False
+    return made
 
 
 def _directions(fixed: np.ndarray) -> np.ndarray:
@@ -125,13 +142,28 @@ def _nearest(places: np.ndarray, cell: np.ndarray) -> float:
     return float(distances[distances > 0.5].min())
 
 
-def _tensors(table: xr.Dataset, n: int) -> np.ndarray:
-    tensors = np.full((n, 3, 3), np.nan)
-    if all(name in table for name in TENSOR):
-        for name in TENSOR:
-            i, j = int(name[2]) - 1, int(name[3]) - 1
-            tensors[:, i, j] = tensors[:, j, i] = table[name].values
-    return tensors
+def _tensors(table: xr.Dataset, cell: np.ndarray, fixed: list[np.ndarray], function: str) -> np.ndarray:
+    """Return U of every site as the CIF's U_ij, made what the site's symmetry lets it be."""
+    tensors = np.full((len(fixed), 3, 3), np.nan)
+    if not all(name in table for name in TENSOR):
+        return tensors
+    for name in TENSOR:
+        i, j = int(name[2]) - 1, int(name[3]) - 1
+        tensors[:, i, j] = tensors[:, j, i] = table[name].values
+    lengths = np.linalg.norm(np.linalg.inv(lattice(cell)), axis=0)
+    own = tensors * np.outer(lengths, lengths)
+    means = np.array([np.einsum("nij,jk,nlk->il", turns, u, turns) / len(turns) for turns, u in zip(fixed, own)])
+    means /= np.outer(lengths, lengths)
+    off = np.abs(means - tensors).max(axis=(1, 2)) / np.abs(tensors).max(axis=(1, 2))
+    if (off > UNLIKE).any():
+        worst = int(np.nanargmax(off))
+        warnings.warn(
+            f"{function}: U of site {table['label'].values[worst]} is {off[worst]:.0%} off what its symmetry lets it "
+            "be; its mean over that symmetry is used",
+            UserWarning,
+            stacklevel=4,
+        )
+    return means
 
 
 def lattice(cell: np.ndarray) -> np.ndarray:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from math import gcd
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from batlab import threads
 from batlab.errors import choose, refuse_unknown
+from batlab.pdf.band_noise import noise_waves, spectrum_of
 from batlab.pdf.calculation import check_settings, displacements
 from batlab.pdf.composition import MODES
 from batlab.pdf.crystal import Crystal, crystal_of, lattice, lengths_of
@@ -46,8 +49,10 @@ def fit(
     """Fit one or several crystal structures to every G(r) of a series.
 
     G(r) = Σ scale_p G_p(r), each as `pdf.calculate` makes it; weighted least squares over the points of r. Cells keep
-    their crystal system, atoms their site symmetry, atoms of one element share U. The atom fraction of a phase follows
-    from scale_p = c_p <f_p>²/<f>².
+    their crystal system, atoms their site symmetry, atoms of one element share U, which is isotropic where it varies
+    and as the structure has it where it does not. The atom fraction of a phase follows from scale_p = c_p <f_p>²/<f>².
+    For X-rays f is the number of electrons, so that light phases beside heavy ones come out too small: LiF beside Fe
+    by half, at Qmax 25.
 
     Parameters
     ----------
@@ -68,7 +73,7 @@ def fit(
     qdamp, qbroad, mode
         As in `pdf.calculate`; measure the first two on a standard.
     is_sequential
-        Whether each frame starts from the end of the last one.
+        Whether each frame starts from the end of the last one; if not, all start alike, and threads share them.
 
     Returns
     -------
@@ -77,8 +82,9 @@ def fit(
         ``volume``, ``delta1``, ``delta2``, ``diameter`` (infinite: bulk); (frame, site): ``u_iso``, ``fract_x`` …;
         (frame): ``rw``, ``chi2_reduced`` (with σ of the data only), ``qdamp`` if it varies, ``status`` (0 ok, 1
         at_bound, 2 not_converged, 4 no_data); ``g_fit`` (frame, r); ``correlation`` (frame, parameter,
-        parameter_other). What varied has σ. G(r) up to Qmax holds Qmax (rmax - rmin)/π independent points, however
-        fine its grid: σ count these. Without σ of the data they follow from the residual.
+        parameter_other). What varied has σ. Up to Qmax, neighbouring points of G(r) err alike, and σ allow for it:
+        as σ of F(Q) tells where `series` has ``f_q_sigma``, else as if it were the same at all Q. Without σ of the data
+        they follow from the residual.
 
     Raises
     ------
@@ -115,6 +121,8 @@ def fit(
     used = (curves.x >= max(rmin, 1e-6)) & (curves.x <= rmax * (1 + 1e-12))
     listed = list(structures) if isinstance(structures, (list, tuple)) else [structures]
     crystals = [crystal_of(one, name) for one in listed]
+    if "u_iso" in vary:
+        crystals = [one.isotropic() for one in crystals]
     u = [displacements(crystal, begin.get("u_iso", 0.005), name) for crystal in crystals]
     unknowns, values = unknowns_of(crystals, u, tuple(vary), begin, qdamp)
     if used.sum() < max(2 * len(values), 8) or not len(values):
@@ -122,7 +130,8 @@ def fit(
             f"{name}: {int(used.sum())} points between rmin {rmin:g} and rmax {rmax:g} angstrom for {len(values)} "
             "unknowns; widen the range or vary fewer"
         )
-    problem = Problem(unknowns, np.ascontiguousarray(curves.x[used]), qmax, qbroad, mode)
+    r = np.ascontiguousarray(curves.x[used])
+    problem = Problem(unknowns, r, qmax, qbroad, mode, noise_waves(r, qmax, spectrum_of(series)))
     found = _frames(problem, curves, used, values, is_sequential)
     _warn(found, name)
     result = _table(problem, curves, used, found, series)
@@ -130,20 +139,29 @@ def fit(
 
 
 def _frames(problem: Problem, curves: Curves, used: np.ndarray, values: np.ndarray, is_sequential: bool) -> list[Found]:
-    found = []
-    begin = values
     data = np.asarray(curves.values)[:, used].astype(float)
     sigma = None if curves.sigma is None else np.asarray(curves.sigma)[:, used].astype(float)
-    for number, row in enumerate(data):
-        weights = np.ones(len(row)) if sigma is None else 1 / np.maximum(sigma[number], 1e-300) ** 2
-        good = np.isfinite(row) & np.isfinite(weights) & ((weights < 1e200) if sigma is not None else True)
+
+    def one(number: int, begin: np.ndarray, problem: Problem = problem) -> Found:
+        row = data[number]
+        with np.errstate(divide="ignore"):
+            weights = np.ones(len(row)) if sigma is None else 1 / sigma[number] ** 2
+        good = np.isfinite(row) & np.isfinite(weights)
         if good.sum() < 2 * len(values):
             empty = np.full((len(values), len(values)), np.nan)
-            found.append(Found(np.full(len(values), np.nan), empty, np.full(len(row), np.nan), np.nan, 4))
-            continue
-        one = solve(problem, np.where(good, row, 0.0), np.where(good, weights, 0.0), begin)
-        found.append(one)
-        begin = one.values if is_sequential and one.status < 2 else begin
+            return Found(np.full(len(values), np.nan), empty, np.full(len(row), np.nan), np.nan, np.nan, 4)
+        return solve(problem, np.where(good, row, 0.0), np.where(good, weights, 0.0), begin)
+
+    n_workers = min(threads.effective(), len(data))
+    if not is_sequential and n_workers > 1:
+        alone = problem._replace(n_threads=1)
+        with ThreadPoolExecutor(n_workers) as workers:
+            return list(workers.map(lambda number: one(number, values, alone), range(len(data))))
+    found: list[Found] = []
+    begin = values
+    for number in range(len(data)):
+        found.append(one(number, begin))
+        begin = found[-1].values if is_sequential and found[-1].status < 2 else begin
     return found
 
 
@@ -159,17 +177,9 @@ def _warn(found: list[Found], name: str) -> None:
 
 def _table(problem: Problem, curves: Curves, used: np.ndarray, found: list[Found], series: xr.Dataset) -> xr.Dataset:
     unknowns, r = problem.unknowns, problem.r
-    span = float(r[-1] - r[0])
-    independent = min(len(r), problem.qmax * span / np.pi) if problem.qmax else len(r)
     data = np.asarray(curves.values)[:, used].astype(float)
-    free = max(independent - len(unknowns.listed), 1.0)
-    covariances = []
-    for one in found:
-        # Points on a finer grid than Qmax asks for repeat each other.
-        factor = len(r) / independent
-        if curves.sigma is None:
-            factor *= one.chi2 / len(r) * independent / free
-        covariances.append(one.inverse * factor)
+    # Without σ of the data, the residual tells how large it is.
+    covariances = [one.covariance * (1.0 if curves.sigma is not None else one.chi2 / one.n_free) for one in found]
     values = np.array([one.values for one in found]).reshape(len(found), -1)
     sigmas = np.sqrt(np.array([np.diag(one) for one in covariances])).reshape(values.shape)
     made = _per_phase(unknowns, problem.mode, values, covariances) | _per_site(unknowns, values, sigmas)
@@ -180,7 +190,7 @@ def _table(problem: Problem, curves: Curves, used: np.ndarray, found: list[Found
         correlation = correlation / (sigmas[:, :, None] * sigmas[:, None, :])
     made["rw"] = quantity("frame", np.where(np.isfinite(model).all(axis=1), rw, np.nan), "1", "Rw of the fit")
     if curves.sigma is not None:
-        chi2 = np.array([one.chi2 for one in found]) / len(r) * independent / free
+        chi2 = np.array([one.chi2 / one.n_free for one in found])
         made["chi2_reduced"] = quantity("frame", chi2, "1", "chi² over its degrees of freedom")
     made["status"] = quantity(
         "frame", np.array([one.status for one in found], dtype=np.int8), "1", "0 where it is well"

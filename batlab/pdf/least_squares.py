@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from batlab.pdf.band_noise import spread_of
 from batlab.pdf.model import curves, grid_for, narrowest
 from batlab.pdf.unknowns import Unknowns
 
@@ -21,15 +22,18 @@ class Problem(NamedTuple):
     qmax: float | None
     qbroad: float
     mode: str
+    waves: np.ndarray | None  # how the noise of points hangs together, see `band_noise`
+    n_threads: int | None = None  # of the kernel
 
 
 class Found(NamedTuple):
     """The end of one fit."""
 
     values: np.ndarray
-    inverse: np.ndarray  # of JᵀWJ
+    covariance: np.ndarray  # for the σ that the weights tell
     model: np.ndarray
     chi2: float
+    n_free: float  # what chi² is on average
     status: int  # 0 ok, 1 at_bound, 2 not_converged, 4 no_data
 
 
@@ -53,7 +57,7 @@ def evaluate(problem: Problem, values: np.ndarray, with_jacobian: bool) -> tuple
             other[i] += unknowns.listed[i].nudge
             sets.append(unknowns.parameters(phase, other))
         grid = grid_for(r, problem.qmax, narrowest(base, crystal))
-        g = curves(crystal, sets, grid, r, problem.mode, problem.qbroad) * envelope
+        g = curves(crystal, sets, grid, problem.mode, problem.qbroad, problem.n_threads) * envelope
         scale = unknowns.first(phase, "scale", values)
         total += scale * g[0]
         for row, i in enumerate(moved, 1):
@@ -75,8 +79,12 @@ def solve(problem: Problem, data: np.ndarray, weights: np.ndarray, start: np.nda
     for _ in range(MOST_STEPS):
         normal = (jacobian * weights) @ jacobian.T
         gradient = (jacobian * weights) @ (data - model)
-        size = np.sqrt(np.maximum(np.diag(normal), 1e-300))
-        step = np.linalg.solve(normal / np.outer(size, size) + damping * np.eye(len(size)), gradient / size) / size
+        # What a bound holds back stays there, and the others go on without it.
+        free = ~((values <= low) & (gradient < 0) | (values >= high) & (gradient > 0))
+        size = np.sqrt(np.maximum(np.diag(normal), 1e-300))[free]
+        matrix = normal[np.ix_(free, free)] / np.outer(size, size) + damping * np.eye(len(size))
+        step = np.zeros(len(values))
+        step[free] = np.linalg.solve(matrix, gradient[free] / size) / size
         trial = np.clip(values + step, low, high)
         tried, slope = evaluate(problem, trial, with_jacobian=True)
         new = float(weights @ (data - tried) ** 2)
@@ -93,7 +101,5 @@ def solve(problem: Problem, data: np.ndarray, weights: np.ndarray, start: np.nda
             break
     if status == 0 and ((values <= low) | (values >= high)).any():
         status = 1
-    normal = (jacobian * weights) @ jacobian.T
-    size = np.sqrt(np.maximum(np.diag(normal), 1e-300))
-    inverse = np.linalg.pinv(normal / np.outer(size, size), rcond=1e-12) / np.outer(size, size)
-    return Found(values, inverse, model, chi2, status)
+    spread = spread_of(jacobian * np.sqrt(weights), problem.waves, int((weights > 0).sum()))
+    return Found(values, spread.covariance, model, chi2, spread.n_free, status)

@@ -80,8 +80,10 @@ def narrowest(parameters: Parameters, crystal: Crystal) -> float:
     return float(np.sqrt(2 * max(least, 1e-6) * np.clip(sharpening, 0.1, 1)))
 
 
-def curves(crystal: Crystal, sets: list[Parameters], grid: Grid, r: np.ndarray, mode: str, qbroad: float) -> np.ndarray:
-    """Return G(r) (set, r) of one phase at scale 1, without Qdamp."""
+def curves(
+    crystal: Crystal, sets: list[Parameters], grid: Grid, mode: str, qbroad: float, n_threads: int | None = None
+) -> np.ndarray:
+    """Return G (set, r) of one phase at scale 1 on the r of `grid`, without Qdamp."""
     from batlab._kernels.pairs import pair_density
 
     lengths = lengths_of(crystal, mode)
@@ -96,7 +98,9 @@ def curves(crystal: Crystal, sets: list[Parameters], grid: Grid, r: np.ndarray, 
     centres[:, :, 9] *= multiplicity
     cells = np.stack([lattice(one.cell) for one in sets])
     shapes = np.array([[one.delta1, one.delta2, qbroad] for one in sets], dtype=float)
-    density = pair_density(cells, centres, others, shapes, grid.step, grid.n_points, n_threads=threads.effective())
+    density = pair_density(
+        cells, centres, others, shapes, grid.step, grid.n_points, n_threads=threads.effective(n_threads)
+    )
     own = grid.step * np.arange(grid.n_points)
     density /= n_atoms * mean**2
     density[:, 1:] /= own[1:]

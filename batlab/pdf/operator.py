@@ -56,9 +56,10 @@ class Operator(NamedTuple):
         f_q -= per * self.power.mean_of_square
         return f_q if self.poly is None else self.poly.removed_from(f_q)
 
-    def matrix(self, r: np.ndarray) -> np.ndarray:
-        """Return ∂G(r)/∂F_m(Q), F_m being F before the polynomial is taken out, (r, q)."""
-        whole = np.sin(np.multiply.outer(r, self.q)) * self.weights
+    def matrix(self, r: np.ndarray, sines: np.ndarray | None = None) -> np.ndarray:
+        """Return ∂G(r)/∂F_m(Q), F_m being F before the polynomial is taken out, (r, q); `sines` are sin(Qr)."""
+        sines = np.sin(np.multiply.outer(r, self.q)) if sines is None else sines
+        whole = sines * self.weights
         if self.poly is None:
             return whole
         return whole - (whole @ self.poly.basis * self.poly.shares) @ self.poly.basis.T

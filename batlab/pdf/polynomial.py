@@ -21,13 +21,14 @@ class Polynomial(NamedTuple):
 def polynomial(q: np.ndarray, qmaxinst: float, rpoly: float) -> Polynomial:
     """Return the operator that takes Q p(Q) out of F(Q), p being fitted by least squares over all `q`.
 
-    The degree of p is n = rpoly qmaxinst / π: what p can follow then lies below r = rpoly in G(r). Between two whole
-    degrees their corrections are mixed in proportion. Juhás et al., 10.1107/S0021889813005190.
+    Q p(Q) is of degree n = rpoly qmaxinst / π, p of one less: with its zero at Q = 0 it has n zeros up to qmaxinst,
+    as a wave of period 2π/rpoly has, so that what it follows lies below r = rpoly in G(r). Between two whole degrees
+    their corrections are mixed in proportion. Juhás et al., 10.1107/S0021889813005190.
     """
-    degree = rpoly * qmaxinst / np.pi
-    whole, share = int(degree), degree - int(degree)
+    degree = rpoly * qmaxinst / np.pi - 1
+    whole = int(np.floor(degree))
     columns = q[:, None] * np.polynomial.legendre.legvander(2 * q / qmaxinst - 1, whole + 1)
     basis = np.linalg.qr(columns)[0]
     shares = np.ones(whole + 2)
-    shares[-1] = share
+    shares[-1] = degree - whole
     return Polynomial(np.ascontiguousarray(basis), shares)

@@ -42,8 +42,8 @@ def g_of_r(
 
     S = (I - <f²> + <f>²) / <f>² and F = Q (S - 1), I being scale (intensity - bgscale background). What is smooth in
     F and cannot come from atoms, such as Compton scattering, fluorescence, absorption or an imperfect background, is
-    taken out as Q times a polynomial in Q (Juhás et al. [1]_), whose degree is rpoly qmaxinst / π: it follows nothing
-    beyond r = rpoly, which must lie below the shortest bond. Then
+    taken out as Q times a polynomial in Q (Juhás et al. [1]_), together of degree rpoly qmaxinst / π: it follows
+    nothing beyond r = rpoly, which must lie below the shortest bond. Then
 
         G(r) = 2/π ∫ from qmin to qmax of F(Q) W(Q) sin(Qr) dQ,
 

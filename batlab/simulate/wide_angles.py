@@ -29,7 +29,7 @@ class _Atoms(NamedTuple):
     share: np.ndarray  # (element,)
     u: np.ndarray  # (element,) angstrom^2
     per_volume: float  # atoms/angstrom^3
-    histogram: np.ndarray  # (element, element, r): partners at r of an average atom of all
+    histogram: np.ndarray  # (element, element, r): partners at r of an average atom of all, over r
     nearest: float  # angstrom
 
 
@@ -213,12 +213,12 @@ def _atoms(table: xr.Dataset, u_iso: float | None, reach: float) -> _Atoms:
 
 
 def _spread(histogram: np.ndarray, r: np.ndarray, weight: float) -> None:
-    """Add pairs at r to the even grid by cubic B-splines, whose transform is known."""
+    """Add 1/r of pairs at r to the even grid by cubic B-splines, whose transform is known."""
     at = np.floor(r / STEP).astype(int)
     t = r / STEP - at
     splines = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
     for offset, values in zip((-1, 0, 1, 2), splines):
-        histogram += np.bincount(at + offset, values, len(histogram)) * (weight / 6)
+        histogram += np.bincount(at + offset, values / r, len(histogram)) * (weight / 6)
 
 
 def _intensity(
@@ -247,13 +247,13 @@ def _waves(one: _Atoms, diameters: np.ndarray, f: np.ndarray, q: np.ndarray, qda
     ratio = np.minimum(r / diameters[:, None], 1.0)
     kept = (1 - 1.5 * ratio + 0.5 * ratio**3) * np.exp(-((qdamp * r) ** 2) / 2)
     n = len(one.elements)
-    mean_density = 4 * np.pi * one.per_volume * r**2 * STEP * np.multiply.outer(one.share, one.share)[..., None]
+    mean_density = 4 * np.pi * one.per_volume * r * STEP * np.multiply.outer(one.share, one.share)[..., None]
     pairs = [(a, b) for a in range(n) for b in range(n)]
     held = np.stack([kept * (one.histogram[a, b] - mean_density[a, b]) for a, b in pairs])
     sums = np.zeros((len(pairs), len(diameters), len(q)))
     for start in range(1, len(r), ROWS):
         rows = slice(start, start + ROWS)
-        sums += held[:, :, rows] / r[rows] @ np.sin(np.outer(r[rows], q))
+        sums += held[:, :, rows] @ np.sin(np.outer(r[rows], q))
     sums /= q * np.sinc(q * STEP / (2 * np.pi)) ** 4
     out = np.zeros((len(diameters), len(q)))
     for (a, b), part in zip(pairs, sums):

@@ -126,11 +126,14 @@ def test_displacements_and_uncertainties(tmp_path):
     assert io.open(tmp_path / "NaCl_1.cif", phase="halite").attrs["phase"] == "halite"
 
 
-def test_anisotropic_displacements_become_isotropic(tmp_path):
+def test_anisotropic_displacements_stay_and_become_isotropic_too(tmp_path):
     text = NACL.replace("_atom_site_B_iso_or_equiv\n", "").replace(" 1.0\n", "\n").replace(" ?\n", "\n")
     text += "loop_\n_atom_site_aniso_label\n"
     text += "".join(f"_atom_site_aniso_U_{ij}\n" for ij in (11, 22, 33, 12, 13, 23)) + "Na1 0.01 0.02 0.03 0 0 0\n"
-    assert io.open(write(tmp_path, text))["u_iso"].values == pytest.approx([0.02, np.nan], nan_ok=True)
+    made = io.open(write(tmp_path, text))
+    assert made["u_iso"].values == pytest.approx([0.02, np.nan], nan_ok=True)
+    for ij, value in (("11", 0.01), ("22", 0.02), ("33", 0.03), ("12", 0.0), ("13", 0.0), ("23", 0.0)):
+        assert made[f"u_{ij}"].values == pytest.approx([value, np.nan], nan_ok=True)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import batlab as bl
-from batlab import pdf
+from batlab import pdf, simulate
 from batlab.errors import DimensionError, SchemaError
 from batlab.schema import check, quantity
 
@@ -76,15 +76,36 @@ def test_bonds_planted_come_back_with_their_numbers():
     check(done)
 
 
-def test_bonds_have_pulls_of_one():
+def pulls_of_bonds(n, qmax=None):
+    """Pulls of position, width and area; noise is white in r, or in Q up to `qmax`."""
     rng = np.random.default_rng(2)
-    truth = peaks((1.63, 0.07, 3.0))
-    noise = 0.05 * rng.normal(size=(200, len(R)))
-    done = pdf.bonds(series(truth + noise, 0.05), ["Si-O"], density=0.07)
-    for key, value in (("position", 1.63), ("width", 0.07), ("area", 3.0)):
-        pull = ((done[key] - value) / done[f"{key}_sigma"]).values[:, 0]
-        assert 0.85 < pull.std() < 1.15
-        assert abs(pull.mean()) < 0.25
+    truth, keywords = peaks((1.63, 0.07, 3.0)), {"density": 0.07}
+    if qmax is None:
+        noise, sigma = 0.05 * rng.normal(size=(n, len(R))), 0.05
+    else:
+        q = np.arange(0.02, qmax, 0.04)
+        sines = 2 / np.pi * 0.04 * np.sin(np.outer(q, R))
+        noise, sigma = rng.normal(0, 0.02, (n, len(q))) @ sines, 0.02 * np.sqrt((sines**2).sum(axis=0))
+        keywords["qmax"] = qmax
+    done = pdf.bonds(series(truth + noise, sigma), ["Si-O"], **keywords)
+    planted = {"position": 1.63, "width": 0.07, "area": 3.0}
+    return np.array([((done[key] - one) / done[f"{key}_sigma"]).values[:, 0] for key, one in planted.items()])
+
+
+@pytest.mark.parametrize("qmax", [None, 25.0])
+def test_bonds_have_pulls_of_one(qmax):
+    pull = pulls_of_bonds(200, qmax)
+    # 200 pulls: their spread is known to 5 %, their mean to 0.07.
+    assert (np.abs(pull.std(axis=1) - 1) < 0.15).all()
+    assert (np.abs(pull.mean(axis=1)) < 0.25).all()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("qmax", [None, 25.0])
+def test_bonds_have_pulls_of_one_to_a_tenth(qmax):
+    pull = pulls_of_bonds(800, qmax)
+    assert (np.abs(pull.std(axis=1) - 1) < 0.1).all()
+    assert (np.abs(pull.mean(axis=1)) < 0.1).all()
 
 
 def test_neighbours_that_overlap_are_parted():
@@ -104,6 +125,32 @@ def test_mg2sio4_glass():
     assert done.position.values[0, 0] == pytest.approx(1.63, abs=0.02)
     assert done.position.values[0, 1] == pytest.approx(2.0, abs=0.05)
     check(done)
+
+
+def test_bonds_take_their_names_from_a_structure():
+    table = pdf.pairs(simulate.crystal("FeF2"), 3.0, apart=0.2)
+    check(table)
+    # Rutile: Fe has 2 + 4 F, at sqrt(2) x a and at the other four; Fe-Fe along c. Numbers by its geometry.
+    a, c, x = 4.6966, 3.3091, 0.300
+    near = [np.sqrt(2) * x * a, np.sqrt(2 * (0.5 - x) ** 2 * a**2 + c**2 / 4)]
+    first = pdf.pairs(simulate.crystal("FeF2"), 2.5, apart=0.01)
+    np.testing.assert_allclose(first["position"], sorted(near), atol=1e-6)
+    np.testing.assert_allclose(first["coordination"], [4, 2] if near[1] < near[0] else [2, 4])
+    assert table["bond"].values[0] == "Fe-F"
+    assert float(table["coordination"][0]) == 6
+    # Nickel oxide's own G(r) gives its bonds back, and their numbers.
+    r = np.arange(1.2, 4.5, 0.01)
+    g = pdf.calculate(simulate.crystal("NiO"), r, u_iso=0.005, mode="neutron")
+    done = pdf.bonds(g, pdf.pairs(simulate.crystal("NiO"), 2.5), "NiO", density=8 / 4.1771**3, mode="neutron")
+    assert done["bond"].values.tolist() == ["Ni-O"]
+    assert float(done["position"][0, 0]) == pytest.approx(4.1771 / 2, abs=2e-3)
+    assert float(done["coordination"][0, 0]) == pytest.approx(6, rel=0.02)
+    with pytest.raises(ValueError, match="meet within 1 angstrom"):
+        pdf.pairs(simulate.crystal("NiO"), 1.0)
+    with pytest.raises(ValueError, match="at most 20"):
+        pdf.pairs(simulate.crystal("NiO"), 30.0)
+    with pytest.raises(SchemaError, match=r"pdf\.pairs"):
+        pdf.bonds(g, simulate.crystal("NiO"))
 
 
 def test_frames_without_points_and_bonds_at_their_bounds():

@@ -25,7 +25,7 @@ def test_nickel_is_the_sum_over_its_shells():
     q = np.linspace(0.6, 25, 400)
     patterns, truth = simulate.total_scattering("Ni", q=q, u_iso=0.006, qdamp=0.05, background=0.0, counts=np.inf)
     exact = shells(q, 3.5238, 0.05, 0.006)
-    np.testing.assert_allclose(truth["s_q"].values[0], exact, atol=2e-3)
+    np.testing.assert_allclose(truth["s_q"].values[0], exact, atol=1e-3)
     # The rest is Compton scattering. xraylib 4 (SF_Compt, Hubbell's tables) at Q = 1, 2, 4, 8, 16, 24 1/angstrom.
     power = pdf.scattering_power({"Ni": 1.0}, q, "xray")
     rest = patterns["intensity"].values[0] - power.square_of_mean * exact
