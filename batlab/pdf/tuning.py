@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from batlab.errors import DimensionError, refuse_unknown
+from batlab.errors import DimensionError, SchemaError, refuse_unknown
 from batlab.pdf.operator import termination_window
 from batlab.pdf.reduction import g_of_r
 from batlab.pdf.transform import SineTransform, sine_transform
@@ -102,6 +103,24 @@ class Tuner:
         return done.drop_dims("r").assign_coords(r=quantity("r", self._r, "angstrom", "distance")).assign(
             g_r=quantity("r", g_r, what.pop("units"), what.pop("long_name"))
         )  # fmt: skip
+
+    def of(self, pattern: xr.Dataset, **settings: Any) -> Tuner:
+        """Return the same for another pattern on the same q, with other `settings` where given; what is kept is shared.
+
+        Raises
+        ------
+        SchemaError
+            Another grid of q.
+        """
+        other = copy(self)
+        other._pattern = _one_pattern(pattern, "pdf.Tuner")
+        if "q" not in other._pattern.coords or not np.array_equal(other._pattern["q"].values, self._points):
+            raise SchemaError("pdf.Tuner.of needs a pattern on the same grid of q; make another Tuner")
+        _refuse("pdf.Tuner", settings)
+        other._settings = {**self._settings, **settings}
+        if self._kept is None:
+            self._kept = other._kept = sine_transform(self._points, self._r)
+        return other
 
     @property
     def _points(self) -> np.ndarray:

@@ -64,6 +64,15 @@ def test_the_tuner_is_g_of_r(grid, clean):
         for name in ("f_q", "f_q_sigma", "scale", "q", "r"):
             np.testing.assert_array_equal(given[name], wanted[name])
         check(given)
+    other = one.assign(intensity=one["intensity"] * 1.01)
+    other_tuner = tuner.of(other, background=under.assign(intensity=under["intensity"] * 0.5))
+    for knobs in ({}, {"qmax": 15.0}):
+        wanted = pdf.g_of_r(
+            other, "Ni", background=under.assign(intensity=under["intensity"] * 0.5), rmax=20, **NEUTRONS, **knobs
+        )
+        np.testing.assert_allclose(other_tuner(**knobs).g_r, wanted.g_r, atol=1e-10 * float(abs(wanted.g_r).max()))
+    with pytest.raises(SchemaError, match="same grid of q"):
+        tuner.of(one.isel(q=slice(5, None)))
     xr.testing.assert_identical(one, before)
 
 
