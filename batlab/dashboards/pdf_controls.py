@@ -19,7 +19,7 @@ from batlab.dashboards.xanes_controls import BAD, DOUBTFUL, PLAIN
 __all__ = ["BAD", "DOUBTFUL", "PLAIN", "PDFControls", "RulerCard"]
 WIDTH = 1096
 CURVE_WORDS = (("map of I(Q)", "intensity"), ("map of F(Q)", "f_q"), ("map of G(r)", "g_r"))
-WINDOW_WORDS = (("no window", None), ("Lorch", "lorch"), ("soft", "soft"))
+WINDOW_WORDS = (("no window", "none"), ("Lorch", "lorch"), ("soft", "soft"))  # None would be no choice at all
 RPOLY = (0.3, 1.6)  # angstrom
 BGSCALE = (0.0, 2.0)
 
@@ -57,10 +57,10 @@ class PDFControls(Following):
         )  # fmt: skip
 
     def _build_knobs(self) -> None:
-        self.qmax = self._slider("Qmax (Å⁻¹)", 72, "276px", 0.1, ".1f", "Where F(Q) ends")
-        self.bgscale = self._slider("background ×", 84, "240px", 0.01, ".2f", "Factor of the background")
+        self.qmax = self._slider("Qmax (Å⁻¹)", 80, "280px", 0.1, ".1f", "Where F(Q) ends")
+        self.bgscale = self._slider("background ×", 92, "250px", 0.01, ".2f", "Factor of the background")
         self.rpoly = self._slider(
-            "rpoly (Å)", 60, "212px", 0.05, ".2f", "What F(Q) holds below this r is taken out: below the shortest bond"
+            "rpoly (Å)", 62, "212px", 0.05, ".2f", "What F(Q) holds below this r is taken out: below the shortest bond"
         )
         self.window = w.Dropdown(
             options=WINDOW_WORDS, layout=place("92px"), tooltip="Termination window: quieter ripples, broader peaks"
@@ -79,7 +79,7 @@ class PDFControls(Following):
         self._on(self.curve, lambda value: self._change(curve=value))
         self._on(self.difference, lambda value: self._change(reference=self.reference.value if value else None))
         self._on(self.reference, lambda value: self.difference.value and self._change(reference=value))
-        self._on(self.window, lambda value: self._change(window=value))
+        self._on(self.window, lambda value: self._change(window=None if value == "none" else value))
         for name in ("qmax", "bgscale", "rpoly", "qmin", "qmaxinst"):
             self._on(getattr(self, name), lambda value, name=name: self.attempt(**{name: round(value, 4)}))
 
@@ -118,8 +118,10 @@ class PDFControls(Following):
             for name in ("qmax", "bgscale", "rpoly"):
                 slider, value = getattr(self, name), getattr(state, name)
                 _limit(slider, min(slider.min, value), max(slider.max, value))
-                slider.value = value
-            self.window.value, self.qmin.value, self.qmaxinst.value = state.window, state.qmin, state.qmaxinst
+                if abs(slider.value - value) > 1e-6:  # a rounded echo would stop a hand that has gone on
+                    slider.value = value
+            self.window.value = state.window or "none"
+            self.qmin.value, self.qmaxinst.value = state.qmin, state.qmaxinst
             self.apply.button_style = "" if is_current else "primary"
             self.apply.disabled = is_current
 
@@ -166,7 +168,7 @@ class RulerCard(Following):
             self.measure.disabled = not can_measure or is_measured
             self.measure.button_style = "primary" if can_measure and not is_measured else ""
         told = [f'<div style="color:{colour}">{html.escape(text)}</div>' for text, colour in lines]
-        self.reading.value = f'<div style="line-height:1.35;font-size:13px">{"".join(told)}</div>'
+        self.reading.value = f'<div style="line-height:1.4;font-size:12px">{"".join(told)}</div>'
 
 
 def _told(name: str) -> str:

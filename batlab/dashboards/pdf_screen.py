@@ -19,7 +19,7 @@ from batlab.dashboards.pdf_state import PDFState
 from batlab.figures.absorption_series import draw_trend, fill_trend, mark_trend
 from batlab.figures.marks import mark_columns
 from batlab.figures.pattern import frame_title
-from batlab.figures.style import CURSOR, axis_label, blank
+from batlab.figures.style import CURSOR, axis_label, blank, set_ticks
 from batlab.figures.total_scattering import (
     AXES,
     CURVES,
@@ -36,6 +36,8 @@ from batlab.figures.total_scattering import (
 from batlab.figures.track import TRACK_COLUMNS, hover_tips, track_columns
 
 LEFT, RIGHT = 92, 66
+LEFT_WIDTH = 690
+BOND = "bond (Å)"
 PANELS = ("bond", "voltage")
 DRAGGED = ("ruler", "qmax_line")
 
@@ -56,23 +58,23 @@ class PDFScreen(MapParts):
             panel.xaxis.ticker.desired_num_ticks = 2
         self.curves = {
             "g_r": self._curve("g_r", SHELL_SIZE, (24, RIGHT, 44, LEFT)),
-            "intensity": self._curve("intensity", CURVE_SIZE, (8, 12, 42, 60)),
-            "f_q": self._curve("f_q", CURVE_SIZE, (8, 12, 42, 60)),
+            "intensity": self._curve("intensity", CURVE_SIZE, (8, 12, 42, 88)),
+            "f_q": self._curve("f_q", CURVE_SIZE, (8, 12, 42, 88)),
         }
         self.curves["f_q"].x_range = self.curves["intensity"].x_range
         self._make_draggable()
         add_tools(self.heat, BoxSelectTool(renderers=[], description="Select a region to mark"))
         for plot in self.curves.values():
             add_tools(plot, dimensions="width")
-        for name in ("intensity", "f_q"):
-            self.curves[name].toolbar_location = None
+        self.curves["f_q"].toolbar_location = None  # the axis is that of I(Q)
         self.trend = blank(TREND_SIZE, "", "", margins=(6, 62, 42, 70), name="trend")
         self.trend_sources = draw_trend(self.trend)
         self.tuning = blank(TUNING_SIZE, "", "", margins=(6, 12, 42, 70), name="tuning")
         self.tuning_source = draw_tuning(self.tuning)
         self.tuning_cursor = self.tuning.select_one({"name": "tuning_cursor"})
         self.hands = {name: ColumnDataSource(data={"ends": []}, name=f"{name}_hand") for name in DRAGGED}
-        left = column(self.curves["g_r"], row(self.heat, *self.panels, spacing=0), spacing=0)
+        # As wide as with all panels: what lies to the right stays where it is.
+        left = column(self.curves["g_r"], row(self.heat, *self.panels, spacing=0), spacing=0, width=LEFT_WIDTH)
         right = column(self.curves["intensity"], self.curves["f_q"], spacing=0)
         self.root = row(left, right, spacing=0, name="explorer")
         self.ask(state.frame)
@@ -123,18 +125,22 @@ class PDFScreen(MapParts):
             plot.x_range.update(start=ends[0], end=ends[1], reset_start=whole[0], reset_end=whole[1])
 
     def show_measured(self, state: PDFState) -> None:
-        """Draw one pattern with its background, and where F(Q) ends."""
+        """Draw one pattern with its background."""
         self.curves["g_r"].title.text = frame_title(self.data.series, state.frame)
         if not self.data.is_patterns:
             send(self.source("intensity_y"), empty_columns())
-            self.part("qmax_line").visible = False
             return
         under = self.data.under(state.frame)
         beside = None if under is None else state.bgscale * under["intensity"].squeeze()
         fresh = pattern_columns(self.data.series.sel(frame=state.frame), "intensity", beside)
         send(self.source("intensity_y"), fresh)
+
+    def show_qmax(self, state: PDFState) -> None:
+        """Draw where F(Q) ends."""
         line = self.part("qmax_line")
-        if not line.visible or abs(line.location - state.qmax) > 0.006:
+        if not self.data.is_patterns:
+            line.visible = False
+        elif not line.visible or abs(line.location - state.qmax) > 0.006:
             line.update(location=state.qmax, visible=True)
 
     def show_made(self, one: xr.Dataset | None, beside: xr.DataArray | None) -> None:
@@ -169,6 +175,10 @@ class PDFScreen(MapParts):
         self._fill_panel("bond", lengths, "position")
         if lengths is not None:
             fill_trend(self.trend, self.trend_sources, lengths, "position", state.against)
+            self.trend.yaxis[0].axis_label = BOND
+            known = lengths["position"].values[np.isfinite(lengths["position"].values)]
+            ends = sorted({round(float(end), 3) for end in (known.min(), known.max())}) if known.size else []
+            set_ticks(self.panels[0].xaxis[0], ends, [f"{end:.3f}" for end in ends])  # more would overlap
             return
         self.trend.right[0].visible = False
         for source in self.trend_sources.values():
@@ -200,7 +210,7 @@ class PDFScreen(MapParts):
             source.data = {column: [] for column in TRACK_COLUMNS}
             return
         source.data = track_columns(table, shown)
-        label = "bond (Å)" if name == "bond" else axis_label(table[shown])
+        label = BOND if name == "bond" else axis_label(table[shown])
         panel.xaxis.axis_label = label
         self.part(f"panel_hover_{name}").tooltips = hover_tips(label)
 

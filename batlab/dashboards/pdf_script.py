@@ -12,10 +12,10 @@ from batlab.dashboards.xanes_steps import Done
 
 SHELL_SIZE = (370, 192)  # of G(r)
 MAP_SIZE = (SHELL_SIZE[0], 214)  # below it
-PANEL_SIZE = (60, MAP_SIZE[1])
-CURVE_SIZE = (332, 98)
+PANEL_SIZE = (56, MAP_SIZE[1])
+CURVE_SIZE = (304, 98)
 TREND_SIZE = (280, 92)
-TUNING_SIZE = (300, 92)
+TUNING_SIZE = (300, 72)
 
 
 def pdf_script(

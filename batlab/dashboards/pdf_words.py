@@ -109,5 +109,5 @@ def _with_sigma(one: xr.Dataset, name: str) -> str:
     value, sigma = float(one[name]), float(one[f"{name}_sigma"])
     if not np.isfinite(sigma) or sigma <= 0:
         return f"{value:.4g} ± ?"
-    digits = max(0, 1 - int(np.floor(np.log10(sigma))))
+    digits = max(0, -int(np.floor(np.log10(sigma))))
     return f"{value:.{digits}f} ± {sigma:.{digits}f}"

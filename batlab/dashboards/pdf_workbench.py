@@ -40,9 +40,9 @@ class PDFWorkbench(PDFWords):
 
     F(Q) and G(r) follow the sliders of Qmax, background and rpoly at once; the dashed line at Qmax and the ruler in
     G(r) are dragged too. ``apply to the series`` computes all frames, with σ of G(r), and the map then shows G(r), or
-    with ``minus frame`` what has changed. The ruler reads the peak under it; ``measure all frames`` fits it in the series. The tab
-    ``Tune`` tries a knob on the frame (`pdf.tune`). The cursor moves by slider, arrow keys (click into the figure
-    first), click on the map, the panels or the trend. A box drawn on the map selects a region to mark.
+    with ``minus frame`` what has changed. The ruler reads the peak under it; ``measure all frames`` fits it in the
+    series. The tab ``Tune`` tries a knob on the frame (`pdf.tune`). The cursor moves by slider, arrow keys (click into
+    the figure first), click on the map, the panels or the trend. A box drawn on the map selects a region to mark.
 
     Parameters
     ----------
@@ -322,8 +322,10 @@ class PDFWorkbench(PDFWords):
                 self._compute()
             if dirty & {"q_range", "r_range"}:
                 screen.show_axes(state)
-            if dirty & {"frame", "bgscale", "qmax"}:
+            if dirty & {"frame", "bgscale"}:
                 screen.show_measured(state)
+            if "qmax" in dirty:
+                screen.show_qmax(state)
             if dirty & (KNOB_TRAITS | {"frame", "applied", "reference", "curve"}):
                 screen.show_made(self._shown.dataset, self._beside())
             if dirty & (KNOB_TRAITS | {"frame", "applied", "ruler"}):
@@ -400,6 +402,9 @@ class PDFWorkbench(PDFWords):
         """Take where a hand has put something."""
         if not ends or not all(isinstance(end, (int, float)) and np.isfinite(end) for end in ends):
             return
+        part, sides = self.screen.part(name), ("location",) if name == "qmax_line" else ("left", "right")
+        for side, end in zip(sides, ends, strict=True):
+            part.set_from_json(side, end, setter=self.view)  # the browser has it there: nothing may push the hand back
         try:
             if name == "qmax_line":
                 self._change(qmax=round(float(np.clip(ends[0], self.state.qmin, self.state.qmaxinst)), 2))

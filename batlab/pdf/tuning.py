@@ -99,10 +99,11 @@ class Tuner:
             spread = np.zeros(len(self._points))
             spread[np.searchsorted(self._points, q[good])] = f_q[good] * weights(q[good], done.attrs)
             g_r = self._transform(spread)[0]
-        what = dict(done["g_r"].attrs)
-        return done.drop_dims("r").assign_coords(r=quantity("r", self._r, "angstrom", "distance")).assign(
-            g_r=quantity("r", g_r, what.pop("units"), what.pop("long_name"))
-        )  # fmt: skip
+        made = {name: variable.variable for name, variable in done.data_vars.items() if "r" not in variable.dims}
+        made["g_r"] = xr.Variable("r", g_r, done["g_r"].attrs)
+        axes = {name: axis.variable for name, axis in done.coords.items() if name != "r"}
+        axes["r"] = xr.Variable("r", self._r, done["r"].attrs)
+        return xr.Dataset(made, axes, done.attrs)
 
     def of(self, pattern: xr.Dataset, **settings: Any) -> Tuner:
         """Return the same for another pattern on the same q, with other `settings` where given; what is kept is shared.

@@ -14,8 +14,8 @@ def bonds(n_frames: int) -> np.ndarray:
     return (A + SWELLING * np.arange(n_frames) / max(n_frames - 1, 1)) / np.sqrt(2)
 
 
-def shells(q: np.ndarray, bond: float, reach: float = 40.0) -> np.ndarray:
-    """S(Q) of an f.c.c. crystal that is damped over 12 angstrom, from its shells."""
+def shells(q: np.ndarray, bond: float, reach: float = 45.0) -> np.ndarray:
+    """S(Q) of an f.c.c. crystal that is damped over 10 angstrom, from its shells."""
     half = bond / np.sqrt(2)
     n = int(reach / half) + 1
     squares, odd = np.arange(-n, n + 1) ** 2, np.arange(-n, n + 1) % 2
@@ -23,7 +23,7 @@ def shells(q: np.ndarray, bond: float, reach: float = 40.0) -> np.ndarray:
     even = (odd[:, None, None] + odd[:, None] + odd) % 2 == 0
     count = np.bincount(total[even & (total <= (reach / half) ** 2)])
     r = half * np.sqrt(np.flatnonzero(count)[1:])
-    weight = count[count > 0][1:] * np.exp(-((r / 12) ** 2) / 2)
+    weight = count[count > 0][1:] * np.exp(-((r / 10) ** 2) / 2)
     return np.maximum(1 + np.sinc(np.outer(q, r) / np.pi) @ weight * np.exp(-U * q**2), 0.02)
 
 
