@@ -22,6 +22,7 @@ CURVE_WORDS = (("map of I(Q)", "intensity"), ("map of F(Q)", "f_q"), ("map of G(
 WINDOW_WORDS = (("no window", "none"), ("Lorch", "lorch"), ("soft", "soft"))  # None would be no choice at all
 RPOLY = (0.3, 1.6)  # angstrom
 BGSCALE = (0.0, 2.0)
+SLIDERS = ("qmax", "bgscale", "rpoly")
 
 
 class PDFControls(Following):
@@ -30,6 +31,7 @@ class PDFControls(Following):
     def __init__(self, change: Callable[..., None], step: Callable[[int], None]) -> None:
         super().__init__()
         self._change = change
+        self._set: dict[str, float] = {}  # where the state has the sliders
         self._build_series(step)
         self._build_knobs()
         self.status = w.HTML(layout=place(f"{WIDTH}px", height="36px", overflow="auto"))
@@ -80,8 +82,15 @@ class PDFControls(Following):
         self._on(self.difference, lambda value: self._change(reference=self.reference.value if value else None))
         self._on(self.reference, lambda value: self.difference.value and self._change(reference=value))
         self._on(self.window, lambda value: self._change(window=None if value == "none" else value))
-        for name in ("qmax", "bgscale", "rpoly", "qmin", "qmaxinst"):
-            self._on(getattr(self, name), lambda value, name=name: self.attempt(**{name: round(value, 4)}))
+        for name in ("qmin", "qmaxinst"):
+            self._on(getattr(self, name), lambda value, name=name: self.attempt(**{name: value}))
+        for name in SLIDERS:
+            self._on(getattr(self, name), lambda value, name=name: self._slide(name, value))
+
+    def _slide(self, name: str, value: float) -> None:
+        """Take a step of a slider; the browser also sends back, rounded to its steps, what Python has set."""
+        if abs(value - self._set.get(name, np.inf)) > 0.51 * getattr(self, name).step:
+            self.attempt(**{name: round(value, 4)})
 
     def attempt(self, **traits: Any) -> None:
         """Set what somebody has typed, or say why it cannot be."""
@@ -115,8 +124,9 @@ class PDFControls(Following):
             self.difference.value = state.reference is not None
             if state.reference is not None:
                 self.reference.value = state.reference
-            for name in ("qmax", "bgscale", "rpoly"):
+            for name in SLIDERS:
                 slider, value = getattr(self, name), getattr(state, name)
+                self._set[name] = value
                 _limit(slider, min(slider.min, value), max(slider.max, value))
                 if abs(slider.value - value) > 1e-6:  # a rounded echo would stop a hand that has gone on
                     slider.value = value

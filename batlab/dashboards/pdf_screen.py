@@ -140,7 +140,7 @@ class PDFScreen(MapParts):
         line = self.part("qmax_line")
         if not self.data.is_patterns:
             line.visible = False
-        elif not line.visible or abs(line.location - state.qmax) > 0.006:
+        elif not line.visible or abs(line.location - state.qmax) > 0.051:
             line.update(location=state.qmax, visible=True)
 
     def show_made(self, one: xr.Dataset | None, beside: xr.DataArray | None) -> None:

@@ -407,7 +407,7 @@ class PDFWorkbench(PDFWords):
             part.set_from_json(side, end, setter=self.view)  # the browser has it there: nothing may push the hand back
         try:
             if name == "qmax_line":
-                self._change(qmax=round(float(np.clip(ends[0], self.state.qmin, self.state.qmaxinst)), 2))
+                self._change(qmax=float(np.clip(round(ends[0], 1), self.state.qmin, self.state.qmaxinst)))
             else:
                 low, high = np.clip(sorted(ends), *self.data.reach)
                 self._change(ruler=(round(float(low), 2), round(float(high), 2)))

@@ -120,8 +120,9 @@ def test_qmax_and_ruler_are_dragged(workbench):
     _drag(workbench, "qmax_line", 20.004)
     assert workbench.state.qmax == 20.0
     assert workbench.controls.qmax.value == 20.0
+    assert workbench.screen.part("qmax_line").location == 20.004  # what a hand holds is not pushed by rounding
     _drag(workbench, "qmax_line", 99.0)
-    assert workbench.state.qmax == workbench.state.qmaxinst
+    assert workbench.state.qmax == pytest.approx(workbench.state.qmaxinst, abs=0.05)
     _drag(workbench, "ruler", 3.8, 3.3)  # one edge was drawn over the other
     assert workbench.state.ruler == (3.3, 3.8)
     # The second shell of an f.c.c. metal lies at its cell's edge.
@@ -133,6 +134,14 @@ def test_qmax_and_ruler_are_dragged(workbench):
     content = {"event": "jsevent", "kind": "ModelChanged", "model": {"id": part.id}, "attr": "left", "new": 1.0}
     workbench.view._sync_model(workbench.view, content, [])
     assert workbench.state.ruler == (3.3, 3.8)
+
+
+def test_what_a_slider_rounds_and_sends_back_changes_nothing(workbench):
+    workbench.state.qmax = 18.37
+    workbench.controls.qmax.value = 18.4  # as the browser does
+    assert workbench.state.qmax == 18.37
+    workbench.controls.qmax.value = 18.5
+    assert workbench.state.qmax == 18.5
 
 
 def test_apply_computes_the_series_once_with_these_settings(workbench, series, empty, monkeypatch):
