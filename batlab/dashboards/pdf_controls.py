@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ipywidgets as w
@@ -82,10 +83,10 @@ class PDFControls(Following):
         self._on(self.difference, lambda value: self._change(reference=self.reference.value if value else None))
         self._on(self.reference, lambda value: self.difference.value and self._change(reference=value))
         self._on(self.window, lambda value: self._change(window=None if value == "none" else value))
-        for name in ("qmin", "qmaxinst"):
-            self._on(getattr(self, name), lambda value, name=name: self.attempt(**{name: value}))
+        self._on(self.qmin, lambda value: self.attempt(qmin=value))
+        self._on(self.qmaxinst, lambda value: self.attempt(qmaxinst=value))
         for name in SLIDERS:
-            self._on(getattr(self, name), lambda value, name=name: self._slide(name, value))
+            self._on(getattr(self, name), partial(self._slide, name))
 
     def _slide(self, name: str, value: float) -> None:
         """Take a step of a slider; the browser also sends back, rounded to its steps, what Python has set."""

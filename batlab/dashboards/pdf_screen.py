@@ -146,13 +146,14 @@ class PDFScreen(MapParts):
     def show_made(self, one: xr.Dataset | None, beside: xr.DataArray | None) -> None:
         """Draw F(Q) and G(r) of one pattern; what could not be made is empty."""
         for curve in ("f_q", "g_r"):
-            is_there = one is not None and curve in one
-            fresh = pattern_columns(one, curve, beside if curve == "g_r" else None) if is_there else empty_columns()
+            fresh = empty_columns()
+            if one is not None and curve in one:
+                fresh = pattern_columns(one, curve, beside if curve == "g_r" else None)
             send(self.source(f"{curve}_y"), fresh)
 
     def show_ruler(self, state: PDFState, top: float | None) -> None:
         """Draw the ruler and what it found."""
-        move(self.part("ruler"), *state.ruler, 0.0055)
+        move(self.part("ruler"), state.ruler[0], state.ruler[1], 0.0055)
         self.part("ruler_top").update(location=top or 0.0, visible=top is not None)
 
     def show_map(self, table: xr.Dataset, state: PDFState) -> None:
@@ -186,8 +187,9 @@ class PDFScreen(MapParts):
 
     def show_tries(self, table: xr.Dataset | None, state: PDFState) -> None:
         """Draw a figure of merit against a knob."""
-        is_there = table is not None and state.knob in table["knob"].values
-        columns, labels = tuning_columns(table, state.knob, state.merit) if is_there else ({"x": [], "y": []}, ("", ""))
+        columns, labels = {"x": np.zeros(0), "y": np.zeros(0)}, ("", "")
+        if table is not None and state.knob in table["knob"].values:
+            columns, labels = tuning_columns(table, state.knob, state.merit)
         self.tuning_source.data = columns
         self.tuning.xaxis.axis_label, self.tuning.yaxis.axis_label = labels
 

@@ -332,7 +332,8 @@ class PDFWorkbench(PDFWords):
                 self._reading = self._read()
                 screen.show_ruler(state, self._reading[0] if self._reading else None)
             if dirty & (MAP | {f"{state.axis}_range"}):
-                screen.show_map(self.data.series if state.curve == "intensity" else self.result, state)
+                table = self.data.series if state.curve == "intensity" or self.result is None else self.result
+                screen.show_map(table, state)
             if dirty & {"frame", "applied", "measured", "against"}:
                 self._draw_bonds(dirty)
             if dirty & {"tried", "knob", "merit"}:

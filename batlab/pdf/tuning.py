@@ -240,9 +240,10 @@ def _plan(
     """Return knob and value of every try; by default around what the base has."""
     if tried is None:
         last = float(base.attrs["qmaxinst"])
-        tried = {"qmax": np.linspace(last / 2, last, TRIES), "rpoly": np.linspace(0.5, 1.5, TRIES)}
+        chosen = {"qmax": np.linspace(last / 2, last, TRIES), "rpoly": np.linspace(0.5, 1.5, TRIES)}
         if has_background:
-            tried["bgscale"] = float(base.attrs["bgscale"]) * np.linspace(0.8, 1.2, TRIES)
+            chosen["bgscale"] = float(base.attrs["bgscale"]) * np.linspace(0.8, 1.2, TRIES)
+        tried = {knob: values.tolist() for knob, values in chosen.items()}
     refuse_unknown(f"{name} (tried)", tried, KNOBS)
     plan = [(knob, float(value)) for knob in KNOBS if knob in tried for value in np.atleast_1d(tried[knob])]
     if not plan:
