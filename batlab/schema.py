@@ -61,6 +61,7 @@ DIMENSIONS: dict[str, str] = {
     "capacity": "Ah",
     "delay": "s",
     "model": "1",
+    "setting": "1",
 }
 
 # Names with one unit everywhere, dimension or not.

@@ -68,3 +68,15 @@ def drawn_region(event: Any, numbers: np.ndarray, ends: tuple[float, float]) -> 
     if not inside.size:
         inside = numbers[[np.argmin(np.abs(numbers - (y0 + y1) / 2))]]
     return (int(inside[0]), int(inside[-1]), x0, x1) if x0 < x1 else None
+
+
+def nearest_frame(shown: dict[str, Any], x: float, y: float) -> int | None:
+    """Return the frame whose point in a trend is nearest, both axes alike; None where there is no point."""
+    place, value = (np.asarray(shown[name], dtype=float) for name in ("place", "value"))
+    known = np.isfinite(place) & np.isfinite(value)
+    if not known.any():
+        return None
+    away = np.zeros(place.shape)
+    for at, values in ((x, place), (y, value)):
+        away += ((values - at) / (np.ptp(values[known]) or 1.0)) ** 2
+    return int(np.asarray(shown["frame"])[np.argmin(np.where(known, away, np.inf))])

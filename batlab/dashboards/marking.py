@@ -153,7 +153,7 @@ class Marking:
             self.measurement.given,
             author=self.author.value or None,
             frames=(first, last),
-            axis_range=(low, high),
+            axis_range=(self.measurement.axis, low, high),
             category=self.category.value,
             mechanism=self.mechanism.value,
             confidence=self.confidence.value,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from bokeh.document import Document
 from bokeh.events import DocumentReady
 from bokeh.models import (
@@ -144,3 +145,22 @@ def add_tools(plot: figure, select: BoxSelectTool | None = None, colour: str = S
     plot.add_tools(*first, zoom, PanTool(**dimensions), wheel, ResetTool(description="Show all"), SaveTool())
     plot.toolbar.update(active_drag=select, active_scroll=wheel, logo=None)
     plot.toolbar_location = "left"
+
+
+def send(source: ColumnDataSource, fresh: dict[str, np.ndarray]) -> None:
+    """Send the columns that have changed; all of them where the grid is another."""
+    old = source.data
+    if not np.array_equal(old["x"], fresh["x"]):
+        source.data = fresh
+        return
+    for name, values in fresh.items():
+        if not np.array_equal(old[name], values, equal_nan=True):
+            source.data[name] = values
+
+
+def move(box: BoxAnnotation, left: float, right: float, tolerance: float) -> None:
+    """Move a box, unless it is there: a hand that drags it must not be pushed by rounding."""
+    is_there = box.visible and isinstance(box.left, (int, float)) and isinstance(box.right, (int, float))
+    if is_there and abs(box.left - left) <= tolerance and abs(box.right - right) <= tolerance:
+        return
+    box.update(left=left, right=right, visible=True)

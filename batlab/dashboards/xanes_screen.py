@@ -21,7 +21,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from batlab import figures
-from batlab.dashboards.parts import MapParts, add_tools, script_text
+from batlab.dashboards.parts import MapParts, add_tools, move, script_text, send
 from batlab.dashboards.xanes_data import Spectra
 from batlab.dashboards.xanes_script import CURVE_SIZE, MAP_SIZE, PANEL_SIZE, RAW_SIZE, TREND_SIZE
 from batlab.dashboards.xanes_state import XANESState
@@ -126,7 +126,7 @@ class XANESScreen(MapParts):
         for curve, shown in CURVES.items():
             is_there = shown.needs in scan
             fresh = absorption_columns(scan, curve, state.kweight) if is_there else empty_columns(curve)
-            _send(self.source(f"{curve}_y"), fresh)
+            send(self.source(f"{curve}_y"), fresh)
             plot = self.raw if curve == "mu" else self.curves[curve]
             if is_there:
                 plot.yaxis.axis_label = curve_label(scan, curve, state.kweight)
@@ -137,7 +137,7 @@ class XANESScreen(MapParts):
         if last is None or kmax is None:
             self.part("k_window").visible = False
         else:
-            _move(self.part("k_window"), state.kmin, kmax, 0.006)
+            move(self.part("k_window"), state.kmin, kmax, 0.006)
 
     def show_windows(self, scan: xr.Dataset, state: XANESState, e0: float) -> None:
         """Draw windows and E0 where the state has them, also where they are of no use for a fit."""
@@ -145,8 +145,8 @@ class XANESScreen(MapParts):
         if places is None:
             place_windows(self.raw, None)
         else:
-            _move(self.part("pre_window"), places[1], places[2], 0.051)
-            _move(self.part("post_window"), places[3], places[4], 0.051)
+            move(self.part("pre_window"), places[1], places[2], 0.051)
+            move(self.part("post_window"), places[3], places[4], 0.051)
             if abs((self.part("e0_line").location or 0.0) - e0) > 0.006 or not self.part("e0_line").visible:
                 self.part("e0_line").update(location=e0, visible=True)
         for name in ("mu_flat_e0", "derivative_e0"):
@@ -194,22 +194,3 @@ class XANESScreen(MapParts):
     def show_marks(self, marks: list[Any]) -> None:
         """Draw the marks."""
         self.source("mark_boxes").data = mark_columns(as_intensity(self.data.series, "mu"), marks)
-
-
-def _send(source: ColumnDataSource, fresh: dict[str, np.ndarray]) -> None:
-    """Send the columns that have changed; all of them where the grid is another."""
-    old = source.data
-    if not np.array_equal(old["x"], fresh["x"]):
-        source.data = fresh
-        return
-    for name, values in fresh.items():
-        if not np.array_equal(old[name], values, equal_nan=True):
-            source.data[name] = values
-
-
-def _move(box: BoxAnnotation, left: float, right: float, tolerance: float) -> None:
-    """Move a box, unless it is there: a hand that drags it must not be pushed by rounding."""
-    is_there = box.visible and isinstance(box.left, (int, float)) and isinstance(box.right, (int, float))
-    if is_there and abs(box.left - left) <= tolerance and abs(box.right - right) <= tolerance:
-        return
-    box.update(left=left, right=right, visible=True)

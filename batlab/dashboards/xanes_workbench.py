@@ -12,7 +12,7 @@ from bokeh.events import RangesUpdate, SelectionGeometry, Tap
 from traitlets import TraitError
 
 from batlab.dashboards import page
-from batlab.dashboards.events import Dashboard, drawn_region
+from batlab.dashboards.events import Dashboard, drawn_region, nearest_frame
 from batlab.dashboards.marking import Marking, person
 from batlab.dashboards.script import names_in_use
 from batlab.dashboards.view import FigureView
@@ -315,16 +315,10 @@ class XANESWorkbench(Dashboard):
         self._change(axis_range=(event.x0, event.x1), frames=(event.y0, event.y1))
 
     def _go_to_point(self, event: Any) -> None:
-        """Go to the frame whose point in the trend is nearest to the click, both axes alike."""
-        shown = self.screen.trend_sources["data"].data
-        place_, value = (np.asarray(shown[name], dtype=float) for name in ("place", "value"))
-        known = np.isfinite(place_) & np.isfinite(value)
-        if not known.any():
-            return
-        away = np.zeros(place_.shape)
-        for at, values in ((event.x, place_), (event.y, value)):
-            away += ((values - at) / (np.ptp(values[known]) or 1.0)) ** 2
-        self._change(frame=int(np.asarray(shown["frame"])[np.argmin(np.where(known, away, np.inf))]))
+        """Go to the frame whose point in the trend is nearest to the click."""
+        frame = nearest_frame(self.screen.trend_sources["data"].data, event.x, event.y)
+        if frame is not None:
+            self._change(frame=frame)
 
     def code(self) -> str:
         """Return the lines of Python that reproduce what is on the screen."""

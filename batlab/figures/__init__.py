@@ -22,6 +22,7 @@ from batlab.figures.pixels import map_image
 from batlab.figures.ring_residuals import ring_residuals
 from batlab.figures.style import phase_colour
 from batlab.figures.timeline import timeline
+from batlab.figures.total_scattering import total_scattering, total_scattering_map, tuning
 from batlab.figures.track import distinct, quantities, track
 from batlab.figures.worksheet_board import worksheet_board
 
@@ -52,6 +53,9 @@ __all__ = [
     "rank_evidence",
     "ring_residuals",
     "timeline",
+    "total_scattering",
+    "total_scattering_map",
     "track",
+    "tuning",
     "worksheet_board",
 ]

@@ -44,6 +44,8 @@ UNIT_SIGNS = {
     "degree": "°",
     "angstrom": "Å",
     "1/angstrom": "Å⁻¹",
+    "1/angstrom^2": "Å⁻²",
+    "1/angstrom^3": "Å⁻³",
     "angstrom^2": "Å²",
     "angstrom^3": "Å³",
     "celsius": "°C",

@@ -18,6 +18,8 @@ _HOMES: dict[str, str] = {
     "termination_window": "operator",
     "similarity": "comparison",
     "scattering_power": "composition",
+    "Tuner": "tuning",
+    "tune": "tuning",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605
