@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from batlab.dashboards.cycle_explorer import CycleExplorer
     from batlab.dashboards.failure_annotator import FailureAnnotator
     from batlab.dashboards.failure_board import FailureBoard
+    from batlab.dashboards.saxs_workbench import SAXSWorkbench
     from batlab.dashboards.show import show
     from batlab.dashboards.technique_comparison import TechniqueComparison
     from batlab.dashboards.xanes_workbench import XANESWorkbench
@@ -23,6 +24,7 @@ _HOMES = {
     "CycleExplorer": "cycle_explorer",
     "FailureAnnotator": "failure_annotator",
     "FailureBoard": "failure_board",
+    "SAXSWorkbench": "saxs_workbench",
     "show": "show",
     "TechniqueComparison": "technique_comparison",
     "XANESWorkbench": "xanes_workbench",
@@ -34,6 +36,7 @@ __all__ = [
     "CycleExplorer",
     "FailureAnnotator",
     "FailureBoard",
+    "SAXSWorkbench",
     "TechniqueComparison",
     "XANESWorkbench",
     "show",
