@@ -40,15 +40,15 @@ class SAXSControls(Following):
         self._build_series()
         self._build_laws()
         self._build_sizes()
-        self.status = w.HTML(layout=place("560px", height="34px", overflow="auto"))
+        self.status = w.HTML(layout=place("536px", height="34px", overflow="auto"))
         self._listen()
         top = [self.back, self.forward, self.slider, self.curve, self.difference, self.reference, self.apply]
         laws = [
-            _word("Guinier q (Å⁻¹)", 92), *self.guinier, self.automatic, self.shape, _word("Porod q (Å⁻¹)", 84),
-            *self.porod, self.slope, self.background, _word("contrast (10⁻⁶ Å⁻²)", 120), self.contrast,
+            _word("Guinier q (Å⁻¹)", 100), *self.guinier, self.automatic, self.shape, _word("Porod q (Å⁻¹)", 90),
+            *self.porod, self.slope, self.background, _word("Δρ (10⁻⁶ Å⁻²)", 98), self.contrast,
         ]  # fmt: skip
         sizes = [
-            _word("sizes q (Å⁻¹)", 92), *self.sizes, self.all, _word("D (Å)", 36), *self.diameters, self.method,
+            _word("sizes q (Å⁻¹)", 100), *self.sizes, self.all, _word("D (Å)", 42), *self.diameters, self.method,
             self.status,
         ]  # fmt: skip
         rows = [w.HBox(row, layout=w.Layout(width=f"{WIDTH}px", overflow="hidden")) for row in (top, laws, sizes)]
@@ -69,10 +69,10 @@ class SAXSControls(Following):
         )  # fmt: skip
         self.trend = w.Dropdown(options=TREND_WORDS, layout=place("150px"), tooltip="What is followed along the series")
         self.against = w.Dropdown(
-            description="against", layout=place("200px"), style={"description_width": "50px"},
+            description="against", layout=place("180px"), style={"description_width": "50px"},
             tooltip="What it is drawn against",
         )  # fmt: skip
-        self.hint = w.Label("apply to the series first")
+        self.hint = w.Label("apply first")
 
     def _build_laws(self) -> None:
         told = "{} of the {} window; drag it in the log-log plot too"
@@ -86,7 +86,7 @@ class SAXSControls(Following):
             options=SLOPE_WORDS, layout=place("92px"), tooltip="Power of the tail: 4 for a smooth surface, or fitted"
         )
         self.background = w.ToggleButton(
-            description="background", tooltip="Fit a constant with the tail and the sizes", layout=place("92px")
+            description="background", tooltip="Fit a constant with the tail and the sizes", layout=place("104px")
         )
         self.contrast = self._number(
             "64px", "Difference of scattering length densities; 0: unknown. It needs intensities in 1/cm"

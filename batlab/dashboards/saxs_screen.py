@@ -38,7 +38,7 @@ from batlab.figures.small_angle_series import axis_words, map_pixels, map_words
 from batlab.figures.style import axis_label, blank
 from batlab.figures.track import TRACK_COLUMNS, hover_tips, track_columns
 
-LEFT, RIGHT = 66, 66
+LEFT, RIGHT = 82, 66
 PANELS = ("trend", "voltage")
 SHORT = {
     "rg": "Rg", "i0": "I(0)", "porod_constant": "K", "exponent": "p", "surface": "S", "invariant": "Q*",
@@ -68,7 +68,7 @@ class SAXSScreen(MapParts):
         self.trend = blank(TREND_SIZE, "", "", margins=(6, 62, 42, 78))
         self.trend.name = "trend"
         self.trend_sources = draw_trend(self.trend)
-        self.hands = {name: ColumnDataSource(data={"ends": []}, name=f"{name}_hand") for name in WINDOWS}
+        self.hands = {f"{name}_window": ColumnDataSource(data={"ends": []}, name=f"{name}_hand") for name in WINDOWS}
         left = column(self.raw, row(self.heat, *self.panels, spacing=0), spacing=0)
         right = column(row(self.curves["guinier"], self.curves["porod"], spacing=0), self.curves["sizes"], spacing=0)
         self.root = row(left, right, spacing=0, name="explorer")
@@ -95,8 +95,7 @@ class SAXSScreen(MapParts):
 
     def make_documents(self) -> None:
         """Put the figures into documents; Bokeh forgets callbacks that are added afterwards."""
-        parts = [self.part(f"{name}_window") for name in self.hands]
-        dragged = {"parts": parts, "hands": list(self.hands.values())}
+        dragged = {"parts": [self.part(name) for name in self.hands], "hands": list(self.hands.values())}
         self.make_document(CustomJS(args=dragged, code=script_text("xanes_drag.js")))
         Document().add_root(self.trend)
 

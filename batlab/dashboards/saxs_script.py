@@ -9,8 +9,8 @@ from batlab.dashboards.saxs_state import TRENDS, SAXSState
 from batlab.dashboards.saxs_steps import FUNCTIONS, Applied, Done, Settings
 from batlab.dashboards.script import _keywords, _rounded, _told
 
-RAW_SIZE = (486, 178)
-MAP_SIZE = (232, 220)
+RAW_SIZE = (470, 178)
+MAP_SIZE = (220, 220)
 CURVE_SIZE = (180, 104)
 SIZES_SIZE = (438, 104)
 PANEL_SIZE = (80, MAP_SIZE[1])

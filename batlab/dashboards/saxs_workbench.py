@@ -135,7 +135,7 @@ class SAXSWorkbench(Dashboard):
         corner = w.Box(
             [self.marking.widget],
             layout=w.Layout(
-                grid_area="1 / 1 / 2 / 2", margin="344px 0 0 590px", width=f"{CORNER + 6}px", overflow="visible"
+                grid_area="1 / 1 / 2 / 2", margin="354px 0 0 590px", width=f"{CORNER + 6}px", overflow="visible"
             ),
         )
         grid = w.GridBox([figure, corner], layout=w.Layout(grid_template_columns=f"{WIDTH}px", overflow="visible"))
@@ -339,7 +339,7 @@ class SAXSWorkbench(Dashboard):
         doubts: dict[str, str] = {}
         for one in [*self._shown.values(), *whole]:
             for doubt in one.doubts:  # every step tells of a missing sigma
-                doubts.setdefault(doubt.partition(": ")[2], doubt)
+                doubts.setdefault(doubt.partition(": ")[2].partition(";")[0], doubt)
         return lines + [(doubt, DOUBTFUL) for doubt in doubts.values()]
 
     def _numbers(self) -> list[str]:
@@ -364,7 +364,7 @@ class SAXSWorkbench(Dashboard):
             return
         low, high = self.data.whole[1]
         try:
-            self._change(**{name: window(np.clip(ends, low, high))})
+            self._change(**{name.removesuffix("_window"): window(np.clip(ends, low, high))})
         except TraitError as error:
             self.controls.say([(str(error), BAD)])
 

@@ -150,7 +150,7 @@ def blank_curve(curve: str, size: tuple[int, int], margins: tuple[int, int, int,
     elif curve == "sizes":
         more = {"x_axis_type": "log", "y_range": DataRange1d(start=0.0)}
     plot = blank(size, "", "", margins=margins, name=curve, **more)
-    plot.title.text_font_size = "12px"
+    plot.title.text_font_size = "12px" if curve in ("loglog", "sizes") else "11px"
     plot.xaxis.axis_label = {
         "loglog": "q (Å⁻¹)", "guinier": "q² (Å⁻²)", "porod": "q (Å⁻¹)", "sizes": "diameter D (Å)",
     }[curve]  # fmt: skip
