@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from traitlets import TraitError
 from batlab.dashboards.controls import Following, place
 from batlab.dashboards.saxs_data import SmallAngles
 from batlab.dashboards.saxs_state import SAXSState
-from batlab.dashboards.xanes_controls import BAD, DOUBTFUL, PLAIN, WIDTH, XANESControls, _word
+from batlab.dashboards.xanes_controls import BAD, DOUBTFUL, PLAIN, WIDTH, _word
 
 __all__ = ["BAD", "DOUBTFUL", "PLAIN", "WIDTH", "SAXSControls"]
 CURVE_WORDS = (
@@ -31,7 +32,7 @@ TREND_WORDS = (
 
 
 class SAXSControls(Following):
-    """Three rows above the figures, the last with a line that tells; `change` sets traits of the state."""
+    """Three rows above the figures, the last with numbers; doubts under the map; `change` sets traits of the state."""
 
     def __init__(self, change: Callable[..., None], step: Callable[[int], None]) -> None:
         super().__init__()
@@ -40,7 +41,8 @@ class SAXSControls(Following):
         self._build_series()
         self._build_laws()
         self._build_sizes()
-        self.status = w.HTML(layout=place("536px", height="34px", overflow="auto"))
+        self.status = w.HTML(layout=place("520px", height="34px", overflow="auto"))
+        self.told = w.HTML(layout=place("578px", height="56px", overflow="auto"))  # lies under the map
         self._listen()
         top = [self.back, self.forward, self.slider, self.curve, self.difference, self.reference, self.apply]
         laws = [
@@ -76,12 +78,12 @@ class SAXSControls(Following):
 
     def _build_laws(self) -> None:
         told = "{} of the {} window; drag it in the log-log plot too"
-        self.guinier = [self._number("76px", told.format(end, "Guinier")) for end in ("Start", "End")]
+        self.guinier = [self._number("84px", told.format(end, "Guinier")) for end in ("Start", "End")]
         self.automatic = w.ToggleButton(
             description="auto", tooltip="Find the Guinier window of every frame", layout=place("52px")
         )
         self.shape = w.Dropdown(options=SHAPE_WORDS, layout=place("86px"), tooltip="What Rg is of")
-        self.porod = [self._number("76px", told.format(end, "Porod")) for end in ("Start", "End")]
+        self.porod = [self._number("84px", told.format(end, "Porod")) for end in ("Start", "End")]
         self.slope = w.Dropdown(
             options=SLOPE_WORDS, layout=place("92px"), tooltip="Power of the tail: 4 for a smooth surface, or fitted"
         )
@@ -94,7 +96,7 @@ class SAXSControls(Following):
 
     def _build_sizes(self) -> None:
         told = "{} of the points that the size distribution is found from; drag the strip in the log-log plot too"
-        self.sizes = [self._number("76px", told.format(end)) for end in ("First", "Last")]
+        self.sizes = [self._number("84px", told.format(end)) for end in ("First", "Last")]
         self.all = w.ToggleButton(description="all", tooltip="Take all points", layout=place("52px"))
         self.diameters = [self._number("70px", f"{end} diameter") for end in ("Smallest", "Largest")]
         self.method = w.Dropdown(
@@ -159,4 +161,14 @@ class SAXSControls(Following):
             self.apply.button_style = "" if is_current else "primary"
             self.apply.disabled = is_current
 
-    say = XANESControls.say
+    def say(self, lines: list[tuple[str, str]]) -> None:
+        """Tell plain lines beside the settings, doubts and problems in their colours under the map."""
+        plain = [line for line in lines if line[1] == PLAIN]
+        if plain:
+            self.status.value = _markup(plain)
+        self.told.value = _markup([line for line in lines if line[1] != PLAIN])
+
+
+def _markup(lines: list[tuple[str, str]]) -> str:
+    told = [f'<div style="color:{colour}">{html.escape(text)}</div>' for text, colour in lines]
+    return f'<div style="line-height:1.3">{"".join(told)}</div>'

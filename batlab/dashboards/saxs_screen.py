@@ -29,6 +29,7 @@ from batlab.figures.small_angle_curves import (
     draw_curve,
     draw_windows,
     empty_columns,
+    fit_curve,
     fit_ranges,
     known_windows,
     label_curve,
@@ -112,7 +113,9 @@ class SAXSScreen(MapParts):
         found = {step: table.isel(frame=0) for step, table in found.items()}
         places = self._places(found, state)
         for curve in curves:
-            _send(self.source(f"{curve}_y"), curve_columns(scan, curve, found, places))
+            columns = curve_columns(scan, curve, found, places)
+            _send(self.source(f"{curve}_y"), columns)
+            fit_curve(self.curves[curve], columns, curve)
             label_curve(self.curves[curve], scan, curve, found, places)
         self.raw.title.text = frame_title(self.data.series, state.frame)
 
@@ -163,9 +166,9 @@ class SAXSScreen(MapParts):
             for source in self.trend_sources.values():
                 source.data = {column: [] for column in source.data}
             return
-        told = table.assign({state.trend: table[state.trend].assign_attrs(units=sign(table[state.trend].units) or "1")})
-        self._fill_panel("trend", told, state.trend)
-        fill_trend(self.trend, self.trend_sources, told, state.trend, state.against)
+        self._fill_panel("trend", table, state.trend)
+        fill_trend(self.trend, self.trend_sources, table, state.trend, state.against)
+        self.trend.yaxis[0].axis_label = _short(table, state.trend)
 
     def show_cursor(self, state: SAXSState) -> None:
         """Move the cursors."""
@@ -182,14 +185,18 @@ class SAXSScreen(MapParts):
             source.data = {column: [] for column in TRACK_COLUMNS}
             return
         source.data = track_columns(table, quantity)
-        units = str(table[quantity].attrs.get("units", "1"))
-        label = f"{SHORT[quantity]} ({units})" if name == "trend" and units != "1" else SHORT.get(quantity, "")
-        panel.xaxis.axis_label = label if name == "trend" else axis_label(table[quantity])
+        panel.xaxis.axis_label = _short(table, quantity) if name == "trend" else axis_label(table[quantity])
         self.part(f"panel_hover_{name}").tooltips = hover_tips(panel.xaxis[0].axis_label)
 
     def show_marks(self, marks: list[Any]) -> None:
         """Draw the marks."""
         self.source("mark_boxes").data = mark_columns(self.data.series, marks)
+
+
+def _short(table: xr.Dataset, name: str) -> str:
+    """Return what stands on an axis with little room."""
+    units = sign(str(table[name].attrs.get("units", "1")))
+    return f"{SHORT[name]} ({units})" if units else SHORT[name]
 
 
 def _move(box: Any, ends: tuple[float, float] | None) -> None:

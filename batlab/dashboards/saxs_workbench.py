@@ -138,7 +138,12 @@ class SAXSWorkbench(Dashboard):
                 grid_area="1 / 1 / 2 / 2", margin="354px 0 0 590px", width=f"{CORNER + 6}px", overflow="visible"
             ),
         )
-        grid = w.GridBox([figure, corner], layout=w.Layout(grid_template_columns=f"{WIDTH}px", overflow="visible"))
+        doubts = w.Box(
+            [self.controls.told], layout=w.Layout(grid_area="1 / 1 / 2 / 2", margin="528px 0 0 4px", width="584px")
+        )
+        grid = w.GridBox(
+            [figure, corner, doubts], layout=w.Layout(grid_template_columns=f"{WIDTH}px", overflow="visible")
+        )
         box = w.VBox([self.controls.widget, grid], layout=w.Layout(width=f"{WIDTH + 5}px", overflow="visible"))
         box.add_class("batlab-explorer")  # keys.js listens there
         return box
@@ -163,6 +168,7 @@ class SAXSWorkbench(Dashboard):
         self.marking.load(data, self.store, person())
         self._dirty = {*self.state.trait_names(), "applied"}
         self._refresh()
+        self._rest()  # what is shown first is shown whole
         self.state.observe(self._note)
 
     def load(self, series: xr.Dataset) -> None:
@@ -328,7 +334,7 @@ class SAXSWorkbench(Dashboard):
             series = "apply to the series for its map of sizes and trends"
         elif not self.is_current:
             series = "the series was computed with other settings: apply these to renew it"
-        lines = [("; ".join([*self._numbers(), series]), PLAIN)]
+        lines = [("; ".join(self._numbers()), PLAIN), (series, PLAIN)]
         if told := self.data.unusable(self.state.frame):
             lines.append((told, DOUBTFUL))
         lines += [(f"no {WORDS[step]}: {one.problem}", BAD) for step, one in self._shown.items() if one.problem]

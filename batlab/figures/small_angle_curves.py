@@ -88,8 +88,9 @@ def small_angles(
         raise DimensionError(f"figures.small_angles needs {curve}= for curve={curve!r}; make it with saxs.{made}")
     places = known_windows(found, windows)
     plot = blank_curve(curve, size)
-    source = ColumnDataSource(data=curve_columns(scan, curve, found, places), name=f"{curve}_data")
-    draw_curve(plot, source, curve)
+    columns = curve_columns(scan, curve, found, places)
+    draw_curve(plot, ColumnDataSource(data=columns, name=f"{curve}_data"), curve)
+    fit_curve(plot, columns, curve)
     label_curve(plot, scan, curve, found, places)
     if curve == "loglog":
         draw_windows(plot)
@@ -137,18 +138,14 @@ def known_windows(
 
 def blank_curve(curve: str, size: tuple[int, int], margins: tuple[int, int, int, int] = (24, 14, 42, 62)) -> figure:
     """Return the empty axes of a curve."""
-    from bokeh.models import DataRange1d, Range1d
+    from bokeh.models import Range1d
 
-    more: dict[str, Any] = {"y_range": DataRange1d()}
+    # Ranges are told by Python: automatic ones stay where they are once a page has been loaded again.
+    more: dict[str, Any] = {"x_range": Range1d(0.01, 1.0), "y_range": Range1d(0.1, 10.0)}
+    if curve in ("loglog", "sizes"):
+        more["x_axis_type"] = "log"
     if curve == "loglog":
-        more = {
-            "x_axis_type": "log",
-            "y_axis_type": "log",
-            "x_range": Range1d(0.01, 1.0),
-            "y_range": Range1d(0.1, 10.0),
-        }
-    elif curve == "sizes":
-        more = {"x_axis_type": "log", "y_range": DataRange1d(start=0.0)}
+        more["y_axis_type"] = "log"
     plot = blank(size, "", "", margins=margins, name=curve, **more)
     plot.title.text_font_size = "12px" if curve in ("loglog", "sizes") else "11px"
     plot.xaxis.axis_label = {
@@ -168,7 +165,7 @@ def draw_curve(plot: figure, source: object, curve: str) -> None:
     plain = FAINT if curve != "loglog" else COLOURS[0]
     plot.segment("x", "low", "x", "high", source=source, line_color=plain, line_alpha=0.35, name=f"{curve}_bars")
     dots: dict[str, Any] = {"source": source, "line_color": None, "size": 3}
-    points = [plot.scatter("x", "y", fill_color=plain, name=f"{curve}_y", **dots)]
+    plot.scatter("x", "y", fill_color=plain, name=f"{curve}_y", **dots)
     if curve == "loglog":
         for name, words in (("sizes", "sizes"), ("porod", "Porod"), ("guinier", "Guinier")):
             plot.line(
@@ -180,9 +177,8 @@ def draw_curve(plot: figure, source: object, curve: str) -> None:
             padding=2, margin=3, spacing=0, label_height=13, glyph_height=13, glyph_width=16, label_standoff=3,
         )  # fmt: skip
         return
-    points.append(plot.scatter("x", "used", fill_color=COLOURS[0], name=f"{curve}_used", **{**dots, "size": 4}))
-    line = plot.line("x", "line", source=source, line_color=WINDOWS[curve], line_width=1.6, name=f"{curve}_line")
-    plot.y_range.renderers = [*points[1:], line]  # what lies outside the window must not squeeze it
+    plot.scatter("x", "used", fill_color=COLOURS[0], name=f"{curve}_used", **{**dots, "size": 4})
+    plot.line("x", "line", source=source, line_color=WINDOWS[curve], line_width=1.6, name=f"{curve}_line")
 
 
 def draw_windows(plot: figure) -> None:
@@ -208,6 +204,26 @@ def fit_ranges(plot: figure, series: xr.Dataset) -> None:
     ends = (0.5 * float(np.percentile(known, 0.3)), 2.5 * float(known.max())) if known.size else (0.1, 10.0)
     for range_, (low, high) in ((plot.x_range, (float(q[0] / air), float(q[-1] * air))), (plot.y_range, ends)):
         range_.update(start=low, end=high, reset_start=low, reset_end=high)
+
+
+def fit_curve(plot: figure, columns: Mapping[str, np.ndarray], curve: str) -> None:
+    """Let the axes span what was fitted and the points that it was fitted to; few of a noisy tail lie beyond."""
+    if curve == "loglog" or not len(columns["x"]):
+        return
+    x = np.asarray(columns["x"], dtype=float)
+    if curve == "sizes":
+        sides, ends = (float(x[0]), float(x[-1])), (0.0, 1.08 * float(np.nanmax(columns["high"])) or 1.0)
+    else:
+        shown = np.concatenate([columns["used"], columns["line"]]).astype(float)
+        shown = shown[np.isfinite(shown)]
+        low, high = np.percentile(shown, (0, 100) if curve == "guinier" else (3, 97)) if shown.size else (0.0, 1.0)
+        air = 0.08 * (high - low) or 1.0
+        if curve == "porod":  # its plateau is seen as one when zero is
+            low, high = min(low, 0.0), max(high, 1.6 * float(columns["line"][0]))
+        sides, ends = (0.0 if curve == "guinier" else 0.97 * float(x[0]), 1.03 * float(x[-1])), (low - air, high + air)
+    for range_, (low, high) in ((plot.x_range, sides), (plot.y_range, ends)):
+        if low < high:
+            range_.update(start=float(low), end=float(high))
 
 
 def label_curve(

@@ -53,7 +53,7 @@ def workbench(built, series, tmp_path):
 
 
 def _told(workbench):
-    return html.unescape(workbench.controls.status.value)
+    return html.unescape(workbench.controls.status.value + workbench.controls.told.value)
 
 
 def test_it_starts_with_windows_of_its_own_and_says_what_they_tell(workbench, series):
@@ -99,6 +99,11 @@ def test_everything_follows_a_window(workbench, series):
     assert slope == pytest.approx(float(rg["rg"][0]) ** 2 / 3, rel=1e-4)
     plateau = _data(workbench, "porod_y")["line"]
     assert np.ptp(plateau) == 0.0
+    for curve in ("guinier", "porod", "sizes"):  # the axes follow what is drawn
+        plot, shown = workbench.screen.curves[curve], _data(workbench, f"{curve}_y")
+        line = shown["high"] if curve == "sizes" else shown["line"]
+        assert plot.y_range.start <= line.min() < line.max() <= plot.y_range.end
+        assert plot.x_range.start <= shown["x"].min() < shown["x"].max() <= plot.x_range.end
     assert [box.value for box in workbench.controls.porod] == [0.15, 0.35]
 
 
