@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class SmallAngles:
     given: xr.Dataset
     series: xr.Dataset
     axis: str = "q"
+    _last: dict[int, xr.Dataset] = field(default_factory=dict)
 
     @classmethod
     def of(cls, series: xr.Dataset) -> SmallAngles:
@@ -95,8 +96,11 @@ class SmallAngles:
         return "frame" not in self.given.dims
 
     def one(self, frame: int) -> xr.Dataset:
-        """Return a series of one frame."""
-        return self.series.sel(frame=[frame])
+        """Return a series of one frame; a hand that drags asks for the same again and again."""
+        if frame not in self._last:
+            self._last.clear()
+            self._last[frame] = self.series.sel(frame=[frame])
+        return self._last[frame]
 
     def unusable(self, frame: int) -> str:
         """Return in words what of a frame has no logarithm."""

@@ -110,7 +110,6 @@ class SAXSScreen(MapParts):
     def show_pattern(self, found: dict[str, xr.Dataset], state: SAXSState, curves: tuple[str, ...]) -> None:
         """Draw one frame and what was found in it; what could not be found is empty."""
         scan = self.data.one(state.frame).isel(frame=0)
-        found = {step: table.isel(frame=0) for step, table in found.items()}
         places = self._places(found, state)
         for curve in curves:
             columns = curve_columns(scan, curve, found, places)
@@ -125,7 +124,7 @@ class SAXSScreen(MapParts):
 
     def show_windows(self, found: dict[str, xr.Dataset], state: SAXSState) -> None:
         """Draw windows where the state has them, or where one has found itself."""
-        places = self._places({step: table.isel(frame=0) for step, table in found.items()}, state)
+        places = self._places(found, state)
         for name in WINDOWS:
             _move(self.part(f"{name}_window"), places.get(name))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,11 @@ class Done:
     dataset: xr.Dataset | None
     doubts: tuple[str, ...] = ()
     problem: str = ""
+
+    @cached_property
+    def first(self) -> xr.Dataset | None:
+        """Its first frame: of one frame all that there is."""
+        return None if self.dataset is None else self.dataset.isel(frame=0)
 
     def one(self, frame: int) -> Done:
         """Return one frame of it."""

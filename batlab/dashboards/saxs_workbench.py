@@ -120,6 +120,10 @@ class SAXSWorkbench(Dashboard):
         """What was found in the whole series as it was computed last."""
         return {} if self._applied is None else self._known(self._applied.done)
 
+    def _first(self) -> dict[str, xr.Dataset]:
+        """Return what was found in the frame on the screen so far, without the dimension of frames."""
+        return {step: one.first for step, one in self._shown.items() if one.first is not None}
+
     @staticmethod
     def _known(done: dict[str, Done]) -> dict[str, xr.Dataset]:
         return {step: one.dataset for step, one in done.items() if one.dataset is not None}
@@ -248,7 +252,7 @@ class SAXSWorkbench(Dashboard):
         changed = {step for step, traits in SETTINGS.items() if dirty & (traits | {"frame", "applied"})}
         if changed:
             self._compute(changed)
-            found = self._known(self._shown)
+            found = self._first()
             screen.show_pattern(found, state, ("loglog", "guinier", "porod"))
             screen.show_windows(found, state)
             self._postpone(changed)
@@ -313,12 +317,12 @@ class SAXSWorkbench(Dashboard):
 
     def _show_sizes(self) -> None:
         self.screen.show_pending(False)
-        self.screen.show_pattern(self._known(self._shown), self.state, ("loglog", "sizes"))
+        self.screen.show_pattern(self._first(), self.state, ("loglog", "sizes"))
 
     def _follow(self) -> None:
         """Let widgets and words tell the state."""
-        guinier = self._known(self._shown).get("guinier")
-        ends = None if guinier is None else (float(guinier["q_low"][0]), float(guinier["q_high"][0]))
+        guinier = self._first().get("guinier")
+        ends = None if guinier is None else (float(guinier["q_low"]), float(guinier["q_high"]))
         self.controls.show(
             self.state, guinier=ends if ends and np.isfinite(ends).all() else None, ends=self.data.ends,
             can_map=bool(self.results), is_current=self.is_current,
@@ -350,14 +354,14 @@ class SAXSWorkbench(Dashboard):
 
     def _numbers(self) -> list[str]:
         """Return what the titles of the figures do not tell."""
-        found, told = self._known(self._shown), []
+        found, told = self._first(), []
         for step, name, words in (("guinier", "i0", "I(0)"), ("invariant", "invariant", "Q*"),
                                   ("invariant", "volume_fraction", "φ")):  # fmt: skip
             if step in self._pending:
                 told += [f"{words} …"] if name == "invariant" else []
-            elif step in found and name in found[step] and np.isfinite(value := float(found[step][name][0])):
+            elif step in found and name in found[step] and np.isfinite(value := float(found[step][name])):
                 units = sign(str(found[step][name].attrs.get("units", "1")))
-                told.append(f"{words} {plus_minus(value, float(found[step][f'{name}_sigma'][0]))} {units}".strip())
+                told.append(f"{words} {plus_minus(value, float(found[step][f'{name}_sigma']))} {units}".strip())
         return told
 
     def _refresh_code(self) -> None:

@@ -151,8 +151,7 @@ def blank_curve(curve: str, size: tuple[int, int], margins: tuple[int, int, int,
     plot.xaxis.axis_label = {
         "loglog": "q (Å⁻¹)", "guinier": "q² (Å⁻²)", "porod": "q (Å⁻¹)", "sizes": "diameter D (Å)",
     }[curve]  # fmt: skip
-    if curve in ("guinier", "porod"):
-        plot.xaxis.ticker.desired_num_ticks = 3
+    plot.xaxis.ticker.desired_num_ticks = {"loglog": 5, "sizes": 4}.get(curve, 3)
     return plot
 
 
@@ -212,7 +211,7 @@ def fit_curve(plot: figure, columns: Mapping[str, np.ndarray], curve: str) -> No
         return
     x = np.asarray(columns["x"], dtype=float)
     if curve == "sizes":
-        sides, ends = (float(x[0]), float(x[-1])), (0.0, 1.08 * float(np.nanmax(columns["high"])) or 1.0)
+        sides, ends = (float(x[0]), float(x[-1])), (0.0, 1.08 * _top(columns) or 1.0)
     else:
         shown = np.concatenate([columns["used"], columns["line"]]).astype(float)
         shown = shown[np.isfinite(shown)]
@@ -224,6 +223,10 @@ def fit_curve(plot: figure, columns: Mapping[str, np.ndarray], curve: str) -> No
     for range_, (low, high) in ((plot.x_range, sides), (plot.y_range, ends)):
         if low < high:
             range_.update(start=float(low), end=float(high))
+
+
+def _top(columns: Mapping[str, np.ndarray]) -> float:
+    return max(float(np.nanmax(columns[name])) for name in ("y", "high"))
 
 
 def label_curve(

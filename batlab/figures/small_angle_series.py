@@ -76,6 +76,7 @@ def small_angle_map(
     ranges = {"x_range": Range1d(float(left), float(right)), "y_range": Range1d(float(bottom), float(top))}
     plot = blank(size, axis_words(curve), "frame", x_axis_type="log", **ranges)
     plot.grid.grid_line_color = None
+    plot.xaxis.ticker.desired_num_ticks = max(2, size[0] // 75)
     mapper = colour_mapper(reference is not None)
     source = ColumnDataSource(data=image_columns(image), name="map_data")
     plot.image(image="image", x="x", y="y", dw="dw", dh="dh", source=source, color_mapper=mapper, name="map_image")
