@@ -42,7 +42,7 @@ class SAXSControls(Following):
         self._build_laws()
         self._build_sizes()
         self.status = w.HTML(layout=place("520px", height="34px", overflow="auto"))
-        self.told = w.HTML(layout=place("578px", height="56px", overflow="auto"))  # lies under the map
+        self.told = w.HTML(layout=place("578px", height="52px", overflow="auto"))  # lies under the map
         self._listen()
         top = [self.back, self.forward, self.slider, self.curve, self.difference, self.reference, self.apply]
         laws = [
@@ -171,4 +171,4 @@ class SAXSControls(Following):
 
 def _markup(lines: list[tuple[str, str]]) -> str:
     told = [f'<div style="color:{colour}">{html.escape(text)}</div>' for text, colour in lines]
-    return f'<div style="line-height:1.3">{"".join(told)}</div>'
+    return f'<div style="line-height:1.3;font-size:12px">{"".join(told)}</div>'

@@ -143,7 +143,7 @@ class SAXSWorkbench(Dashboard):
             ),
         )
         doubts = w.Box(
-            [self.controls.told], layout=w.Layout(grid_area="1 / 1 / 2 / 2", margin="528px 0 0 4px", width="584px")
+            [self.controls.told], layout=w.Layout(grid_area="1 / 1 / 2 / 2", margin="534px 0 0 4px", width="584px")
         )
         grid = w.GridBox(
             [figure, corner, doubts], layout=w.Layout(grid_template_columns=f"{WIDTH}px", overflow="visible")
@@ -361,7 +361,8 @@ class SAXSWorkbench(Dashboard):
                 told += [f"{words} …"] if name == "invariant" else []
             elif step in found and name in found[step] and np.isfinite(value := float(found[step][name])):
                 units = sign(str(found[step][name].attrs.get("units", "1")))
-                told.append(f"{words} {plus_minus(value, float(found[step][f'{name}_sigma']))} {units}".strip())
+                spread = np.nan if name == "i0" else float(found[step][f"{name}_sigma"])  # one line must hold all
+                told.append(f"{words} {plus_minus(value, spread)} {units}".strip())
         return told
 
     def _refresh_code(self) -> None:

@@ -151,7 +151,7 @@ def blank_curve(curve: str, size: tuple[int, int], margins: tuple[int, int, int,
     plot.xaxis.axis_label = {
         "loglog": "q (Å⁻¹)", "guinier": "q² (Å⁻²)", "porod": "q (Å⁻¹)", "sizes": "diameter D (Å)",
     }[curve]  # fmt: skip
-    plot.xaxis.ticker.desired_num_ticks = {"loglog": 5, "sizes": 4}.get(curve, 3)
+    plot.xaxis.ticker.desired_num_ticks = 5 if curve == "loglog" else 3
     return plot
 
 

@@ -101,12 +101,14 @@ def test_lab_drag_windows_apply_step_and_mark(lab, page):
 
 def test_voila_waits_for_a_hand_and_tells_what_cannot_be(voila, page, tmp_path):
     shutil.copy(HERE.parent / "dashboards" / "small_angles.py", tmp_path)
-    page.goto(voila(pages.notebook(tmp_path / "saxs.ipynb", CODE.format(store=str(tmp_path / "v.sqlite")))))
+    url = voila(pages.notebook(tmp_path / "saxs.ipynb", CODE.format(store=str(tmp_path / "v.sqlite"))))
+    page.goto(url, wait_until="domcontentloaded", timeout=90_000)
     page.wait_for_function(pages.PAINTED, timeout=90_000)
     pages.bring_into_view(page)
     _until(page, "s.mean.startsWith('sizes by volume')")
     before = page.evaluate(SHOWN)
     middle = (before["porod"][0] * before["porod"][1]) ** 0.5
+    page.wait_for_timeout(500)
     pages.drag(page, xanes._at(page, "loglog", middle, 2.0), xanes._at(page, "loglog", middle / 2, 2.0))
     _until(page, f"s.porod[0] < {0.6 * before['porod'][0]} && s.tail !== {before['tail']!r}")
     page.get_by_title("Smallest diameter").fill("9000")
