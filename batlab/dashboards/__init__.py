@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from batlab.dashboards.failure_annotator import FailureAnnotator
     from batlab.dashboards.failure_board import FailureBoard
     from batlab.dashboards.pdf_workbench import PDFWorkbench
+    from batlab.dashboards.saxs_workbench import SAXSWorkbench
     from batlab.dashboards.show import show
     from batlab.dashboards.technique_comparison import TechniqueComparison
     from batlab.dashboards.xanes_workbench import XANESWorkbench
@@ -25,6 +26,7 @@ _HOMES = {
     "FailureAnnotator": "failure_annotator",
     "FailureBoard": "failure_board",
     "PDFWorkbench": "pdf_workbench",
+    "SAXSWorkbench": "saxs_workbench",
     "show": "show",
     "TechniqueComparison": "technique_comparison",
     "XANESWorkbench": "xanes_workbench",
@@ -37,6 +39,7 @@ __all__ = [
     "FailureAnnotator",
     "FailureBoard",
     "PDFWorkbench",
+    "SAXSWorkbench",
     "TechniqueComparison",
     "XANESWorkbench",
     "show",

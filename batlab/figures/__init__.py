@@ -20,6 +20,8 @@ from batlab.figures.marks import add_marks
 from batlab.figures.pattern import pattern
 from batlab.figures.pixels import map_image
 from batlab.figures.ring_residuals import ring_residuals
+from batlab.figures.small_angle_curves import small_angles
+from batlab.figures.small_angle_series import small_angle_map
 from batlab.figures.style import phase_colour
 from batlab.figures.timeline import timeline
 from batlab.figures.total_scattering import total_scattering, total_scattering_map, tuning
@@ -52,6 +54,8 @@ __all__ = [
     "quantities",
     "rank_evidence",
     "ring_residuals",
+    "small_angle_map",
+    "small_angles",
     "timeline",
     "total_scattering",
     "total_scattering_map",
