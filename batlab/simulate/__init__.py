@@ -3,7 +3,7 @@
 from batlab.simulate.electrodes import full_cell
 from batlab.simulate.operando import Experiment, operando_cell
 from batlab.simulate.small_angles import small_angle
-from batlab.simulate.virtual import virtual_cell, virtual_potentials, virtual_structures
+from batlab.simulate.virtual import virtual_cell, virtual_potentials, virtual_sources, virtual_structures
 
 __all__ = [
     "Experiment",
@@ -12,5 +12,6 @@ __all__ = [
     "small_angle",
     "virtual_cell",
     "virtual_potentials",
+    "virtual_sources",
     "virtual_structures",
 ]
