@@ -158,7 +158,6 @@ def virtual_sources() -> list[dict[str, object]]:
     >>> for row in virtual_sources():
     ...     if row["kind"] == "stated":
     ...         print(row["mechanism"], row["effect"], row["size"])
-    lithium_plating plated (0.006, 0.19)
     transition_metal_dissolution dissolved (0.0016, 0.0016)
     """
     return ageing.sources()
