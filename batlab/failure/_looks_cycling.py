@@ -122,7 +122,9 @@ def resistances(table: xr.Dataset) -> Iterator[Look]:
     if not len(best):
         return
     effect, doubt = weighted(*best[:, :2].T)
-    told = f"discharge out of rest, {table['delay'].values[delay]:g} s after, at equal voltage and current, last to first"
+    told = (
+        f"discharge out of rest, {table['delay'].values[delay]:g} s after, at equal voltage and current, last to first"
+    )
     known = [(float(at), *weighted(*rows[:, :2].T)) for at, rows in zip(labels, every, strict=True) if len(rows)]
     course = np.array([(float(best[:, 2].min()), 0.0, doubt), *known]).T
     yield Look("echem.resistance", "change", effect, doubt, told, table, cycles=(float(best[:, 2].min()), float(label)),
@@ -165,8 +167,16 @@ def losses(table: xr.Dataset) -> Iterator[Look]:
                    course=course)  # fmt: skip
     every = table["misfit"].values[known]
     course = table["cycle"].values[known].astype(float), every - every[0], 0.1 * np.maximum(every, every[0])
-    yield Look("echem.curve_misfit", "up", float(misfit[1] - misfit[0]), 0.1 * float(misfit.max()),
-               "misfit of the slow curve to the half cells, last less first", table, cycles=span, course=course)
+    yield Look(
+        "echem.curve_misfit",
+        "up",
+        float(misfit[1] - misfit[0]),
+        0.1 * float(misfit.max()),
+        "misfit of the slow curve to the half cells, last less first",
+        table,
+        cycles=span,
+        course=course,
+    )
 
 
 def plating(table: xr.Dataset) -> Iterator[Look]:

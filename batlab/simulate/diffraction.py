@@ -20,7 +20,9 @@ from batlab.simulate.structures import DILUTE_C, DILUTE_LIMIT, STRUCTURES, Site,
 WAVELENGTH = HC / 60_000  # angstrom: 60 keV
 Q = np.round(np.arange(1.20, 4.80, 0.0025), 4)  # 1/angstrom
 FWHM = 0.009  # 1/angstrom, of the instrument
-FINE = np.arange(0.98 * Q[0], 1.02 * Q[-1], FWHM / 18)  # 1/angstrom: a cubic between errs by 2e-5 of the tallest, where lines end
+FINE = np.arange(
+    0.98 * Q[0], 1.02 * Q[-1], FWHM / 18
+)  # 1/angstrom: a cubic between errs by 2e-5 of the tallest, where lines end
 # Counts at the top of the strongest line of each electrode and foil, fresh and empty: 20 mg of oxide and 12 mg of
 # graphite a cm2, 15 um of Al and 10 um of Cu, by their structure factors.
 STRONGEST = {"NMC811": 40_000.0, "graphite": 12_000.0, "Al": 7_000.0, "Cu": 46_000.0}

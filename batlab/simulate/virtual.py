@@ -190,9 +190,7 @@ def _checked(n_cycles: Any, techniques: Sequence[str], noise: Any) -> list[str]:
     return chosen
 
 
-def _life(
-    severities: Mapping[str, float], generator: np.random.Generator, n_cycles: int
-) -> tuple[Life, ageing.Fate]:
+def _life(severities: Mapping[str, float], generator: np.random.Generator, n_cycles: int) -> tuple[Life, ageing.Fate]:
     scale = tuple(1 + CELLS[name] * generator.normal() for name in ("positive", "negative", "resistance"))
     mixing = MIXING * (1 + CELLS["mixing"] * generator.normal())
     fate = ageing.fate(severities, mixing, generator)

@@ -146,7 +146,9 @@ def test_each_cell_draws_its_own_sizes_and_a_severity_is_a_part_of_them(plated):
     ranges = {(row["mechanism"], row["effect"]): row for row in virtual_sources()}
     seen = set()
     for seed in (4, 5, 6):
-        tree = plated if seed == 4 else virtual_cell({"lithium_plating": 0.6}, n_cycles=12, seed=seed, techniques="echem")
+        tree = (
+            plated if seed == 4 else virtual_cell({"lithium_plating": 0.6}, n_cycles=12, seed=seed, techniques="echem")
+        )
         sizes = json.loads(tree["/truth"].attrs["sizes"])
         for name, severity in (("lithium_plating", 0.6), ("healthy", 1.0)):
             for effect, size in sizes[name].items():
