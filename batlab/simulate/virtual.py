@@ -88,12 +88,12 @@ def virtual_cell(
     -------
     xarray.DataTree
         ``/xrd``: ``intensity`` [count] with σ over (``frame``, ``q``); attribute ``wavelength``. ``/xas``: ``mu``,
-        ``mu_reference`` and ``mu_negative`` with σ over (``frame``, ``energy``). Both have on ``frame`` what the record says at the middle
-        of the exposure: ``cycle``, ``voltage``, ``capacity`` (charge passed in the cycle), ``state_of_charge`` (that
-        over what this cycle's charge took), and ``time``, ``exposure``. ``/echem``: a cycler's record. ``/truth``,
-        never to be read by an analysis: over ``cycle`` the losses since the first check-up, sizes of electrodes [Ah],
-        inventory, resistance; over ``frame`` cells, shares, shift of the edge; attributes ``mechanisms`` (severities) and
-        ``sizes`` (what came of them by the last cycle), JSON.
+        ``mu_reference`` and ``mu_negative`` with σ over (``frame``, ``energy``). Both have on ``frame`` what the record
+        says at the middle of the exposure: ``cycle``, ``voltage``, ``capacity`` (charge passed in the cycle),
+        ``state_of_charge`` (that over what this cycle's charge took), and ``time``, ``exposure``. ``/echem``: a
+        cycler's record. ``/truth``, never to be read by an analysis: over ``cycle`` the losses since the first
+        check-up, sizes of electrodes [Ah], inventory, resistance; over ``frame`` cells, shares, shift of the edge;
+        attributes ``mechanisms`` (severities) and ``sizes`` (what came of them by the last cycle), JSON.
 
     Raises
     ------
