@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from batlab.errors import refuse_unknown
+from batlab.failure._deposit import deposits
 from batlab.failure._find import find
 from batlab.failure._knowledge import Knowledge
 from batlab.failure._looks import DISCHARGED, state_of_charge
@@ -38,7 +39,8 @@ def examine(
 
     ``/xrd`` (patterns): lines of the structures in discharged frames (`curves.fit_peaks`), the cell of the first
     structure (`xrd.refine_cell`), shares of light. ``/xas`` (spectra): energies by the reference's spectrum where there
-    is one, `xas.normalize`, edge energies at half the step. ``/echem`` (record): `echem.cycles`,
+    is one, `xas.normalize`, edge energies at half the step, and with ``mu_negative`` (μ of the negative electrode, by
+    fluorescence) the metal on that. ``/echem`` (record): `echem.cycles`,
     `resistance`, `plating_signs`, and with `potentials` the losses of each electrode from slow check-ups. Frames that
     do not say their cycle get it from the record's clock.
 
@@ -174,7 +176,9 @@ def _absorption(attempt: Attempt, spectra: xr.Dataset) -> list[xr.Dataset]:
         if normal is None:
             return results
         spectra = normal
-    attempt(results, "xas.edge_energy", edge_energy, spectra, method="half_step")
+    edges = attempt(results, "xas.edge_energy", edge_energy, spectra, method="half_step")
+    if edges is not None and "mu_negative" in spectra and np.isfinite(edges["e0"]).any():
+        attempt(results, "xas of the negative electrode", deposits, spectra, float(np.nanmedian(edges["e0"])))
     return results
 
 

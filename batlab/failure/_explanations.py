@@ -61,7 +61,8 @@ class Effects:
 
     `seen` is the probability that it shows at all, `mean` and `variance` are those of the effect, zero where it does
     not show. `above` and `density` are of false alarms: above the size that counts, and of this size per unit of its
-    logarithm. `counts` is that size: the effect where one is known, else the limit (NaN: any counts).
+    logarithm. `counts` is that size: the effect where one is known, else the limit (NaN: any counts). `opposite` are
+    pairs of outcomes that are the two ways of one observable.
     """
 
     seen: np.ndarray
@@ -72,12 +73,14 @@ class Effects:
     counts: np.ndarray
     is_seen: np.ndarray
     is_sized: np.ndarray
+    opposite: tuple[tuple[int, int], ...] = ()
 
     def likelihood(self, members: np.ndarray) -> np.ndarray:
         """Return the likelihood of each outcome under each set: (set, outcome).
 
         The effects of a set's members add up. Given that any shows, their sum is taken as log-normal with its mean and
         variance (Fenton, IRE Trans. Commun. Syst. 8, 57 (1960), doi:10.1109/TCOM.1960.1097606), exact for one member.
+        Where some move an observable up and others down, what is left of both is taken as normal.
         """
         from scipy.special import ndtr
 
@@ -94,7 +97,34 @@ class Effects:
         density = some * np.exp(-np.minimum(place**2, 1400) / 2) / (np.sqrt(2 * np.pi) * spread) * acts
         none = (1 - above) * (1 - self.above)
         sized = density * (1 - self.above) + (1 - above) * self.density
-        return np.where(self.is_seen, np.where(self.is_sized, sized, 1 - none), none)
+        found = np.where(self.is_seen, np.where(self.is_sized, sized, 1 - none), none)
+        for pair in self.opposite:
+            self._against(found, one, pair)
+        return found
+
+    def _against(self, found: np.ndarray, one: np.ndarray, pair: tuple[int, int]) -> None:
+        """Put what the difference of two opposite effects gives in place, in sets that have both.
+
+        What was seen one way holds the likelihood of both outcomes; where nothing was, they share it.
+        """
+        from scipy.special import ndtr
+
+        k, other = pair if not self.is_seen[pair[1]] else pair[::-1]
+        both = np.flatnonzero((one @ self.mean[k] > 0) & (one @ self.mean[other] > 0))
+        if not both.size or np.isnan(self.counts[[k, other]]).any() or (self.is_seen[k] and not self.is_sized[k]):
+            return
+        mean = one[both] @ (self.mean[k] - self.mean[other])
+        spread = np.sqrt(one[both] @ (self.variance[k] + self.variance[other]))
+        low, high = -self.counts[other], self.counts[k]
+        below = ndtr((high - mean) / spread)
+        chance = (1 - self.above[k]) * (1 - self.above[other])
+        if self.is_seen[k]:
+            density = high * np.exp(-(((high - mean) / spread) ** 2) / 2) / (np.sqrt(2 * np.pi) * spread)
+            found[both, k] = np.maximum(density * chance + below * self.density[k], 1e-300)
+            found[both, other] = 1.0
+            return
+        within = np.maximum(below - ndtr((low - mean) / spread), 1e-300) * chance
+        found[both, k] = found[both, other] = np.sqrt(within)
 
 
 @dataclass(frozen=True)
@@ -176,7 +206,10 @@ def _effects(found: Sequence[Outcome], table: Knowledge, names: Sequence[str]) -
     chances = [_by_chance(table.observables[one.observable].false_alarm, one, bool(sized))
                for one, sized in zip(found, is_sized, strict=True)]  # fmt: skip
     above, density = np.array(chances, dtype=float).reshape(-1, 2).T
-    return Effects(seen, mean, variance, above, density, counts.astype(float), is_seen, is_sized)
+    place = {(one.observable, one.direction): k for k, one in enumerate(found)}
+    opposite = tuple((k, place[name, "down"]) for (name, way), k in place.items()
+                     if way == "up" and (name, "down") in place)  # fmt: skip
+    return Effects(seen, mean, variance, above, density, counts.astype(float), is_seen, is_sized, opposite)
 
 
 def _by_chance(false_alarm: float, one: Outcome, is_sized: bool) -> tuple[float, float]:

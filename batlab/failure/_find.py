@@ -40,6 +40,7 @@ KINDS: tuple[tuple[Callable[[xr.Dataset], bool], Callable[[xr.Dataset], Iterator
     (_has("stray", "lithium_metal", over="frame"), _looks_scattering.light),
     (lambda table: _has("e0", over="frame")(table) and "mu_norm" not in table, _looks_absorption.edges),
     (_has("edge_step", "mu_norm", over="frame"), _looks_absorption.steps),
+    (_has("metal_on_anode", over="frame"), _looks_absorption.deposit),
 )  # fmt: skip
 
 
@@ -134,7 +135,7 @@ def find(
 
 def judged(look: Look, known: Knowledge, false_alarm: float, n_looks: int) -> Evidence:
     """Return the evidence of one of `n_looks` looks."""
-    from scipy.stats import t as student
+    from scipy.special import stdtr, stdtrit
 
     observable = known.observables[look.observable]
     sides = 2 if look.kind == "change" else 1
@@ -142,9 +143,9 @@ def judged(look: Look, known: Knowledge, false_alarm: float, n_looks: int) -> Ev
     # The floor is known; only the part of the variance that is estimated has few degrees of freedom.
     freedom = look.freedom * (sigma / look.sigma) ** 4 if look.sigma > 0 and math.isfinite(look.freedom) else math.inf
     freedom = min(freedom, 1e6)
-    limit = float(student.isf(false_alarm / (n_looks * sides), freedom)) * sigma
+    limit = -float(stdtrit(freedom, false_alarm / (n_looks * sides))) * sigma
     size = abs(look.effect) if sides == 2 else look.effect
-    chance = min(1.0, sides * float(student.sf(size / sigma, freedom)) * n_looks)
+    chance = min(1.0, sides * float(stdtr(freedom, -size / sigma)) * n_looks)
     is_seen = chance < false_alarm
     way = "none" if not is_seen else look.kind if sides == 1 else ("up" if look.effect > 0 else "down")
     return Evidence(

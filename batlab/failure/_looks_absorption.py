@@ -1,4 +1,4 @@
-"""Looks at absorption spectra: edges, and their step."""
+"""Looks at absorption spectra: edges, their step, and metal on the other electrode."""
 
 from __future__ import annotations
 
@@ -40,6 +40,23 @@ def steps(table: xr.Dataset) -> Iterator[Look]:
     if np.isfinite(effect):
         told = f"{len(pairs.first)} frames of the last visit to those of the first in the same state"
         yield Look("xas.edge_step", "change", effect, spread, told, table, pairs.frames, pairs.cycles,
+                   course=course_of(table, every, how))  # fmt: skip
+
+
+def deposit(table: xr.Dataset) -> Iterator[Look]:
+    """Yield the look at the metal on the negative electrode: all states."""
+    every = pairs_of_visits(table)
+    values, sigma = _numbers(table, "metal_on_anode")
+    if not every:
+        return
+
+    def how(there: Pairs) -> tuple[float, float]:
+        return change(values, sigma, there)
+
+    pairs, (effect, spread) = every[-1], how(every[-1])
+    if np.isfinite(effect):
+        told = f"{len(pairs.first)} frames of the last visit less those of the first"
+        yield Look("xas.metal_on_anode", "appears", effect, spread, told, table, pairs.frames, pairs.cycles,
                    course=course_of(table, every, how))  # fmt: skip
 
 

@@ -115,27 +115,38 @@ def resistances(table: xr.Dataset) -> Iterator[Look]:
     value, sigma = (table[name].values[:, delay] for name in ("resistance", "resistance_sigma"))
     usable &= np.isfinite(value) & (value > 0)
     labels = np.unique(cycle[usable])
-    best: list[tuple[float, float]] = []
-    span = (0.0, 0.0)
-    for label in labels[::-1][: max(3, len(labels) // 20)]:
-        rows = []
-        for at in np.flatnonzero(usable & (cycle == label)):
-            alike = usable & (cycle < label) & (np.abs(volts - volts[at]) < SAME_VOLTAGE)
-            alike &= np.abs(amps - amps[at]) < SAME_CURRENT * np.abs(amps[at])
-            if not alike.any():
-                continue
-            oldest = float(cycle[alike].min())
-            first, d_first = weighted(value[alike & (cycle == oldest)], sigma[alike & (cycle == oldest)])
-            ratio, spread = relative(*(np.asarray(v) for v in (first, d_first, value[at], sigma[at])))
-            rows.append((float(ratio), float(spread), oldest))
-        if len(rows) > len(best):  # of the last cycles the one with most pulses
-            best, span = [row[:2] for row in rows], (min(row[2] for row in rows), float(label))
-    if best:
-        effect, doubt = weighted(*np.array(best).T)
-        after = f"{table['delay'].values[delay]:g} s after"
-        told = f"discharge out of rest, {after}, at equal voltage and current, last to first"
-        yield Look("echem.resistance", "change", effect, doubt, told, table, cycles=span,
-                   freedom=max(len(best) - 1, 1))  # fmt: skip
+    every = [_to_oldest(label, cycle, volts, amps, value, sigma, usable) for label in labels]
+    last = slice(None, -max(3, len(labels) // 20) - 1, -1)
+    # Of the last cycles the one with most pulses.
+    best, label = max(zip(every[last], labels[last], strict=True), key=lambda pair: len(pair[0]))
+    if not len(best):
+        return
+    effect, doubt = weighted(*best[:, :2].T)
+    told = (
+        f"discharge out of rest, {table['delay'].values[delay]:g} s after, at equal voltage and current, last to first"
+    )
+    known = [(float(at), *weighted(*rows[:, :2].T)) for at, rows in zip(labels, every, strict=True) if len(rows)]
+    course = np.array([(float(best[:, 2].min()), 0.0, doubt), *known]).T
+    yield Look("echem.resistance", "change", effect, doubt, told, table, cycles=(float(best[:, 2].min()), float(label)),
+               freedom=max(len(best) - 1, 1), course=tuple(course))  # fmt: skip
+
+
+def _to_oldest(
+    label: float, cycle: np.ndarray, volts: np.ndarray, amps: np.ndarray, value: np.ndarray, sigma: np.ndarray,
+    usable: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Return for each pulse of a cycle: its change to the oldest alike, the σ of that, and the cycle of the oldest."""
+    rows = []
+    for at in np.flatnonzero(usable & (cycle == label)):
+        alike = usable & (cycle < label) & (np.abs(volts - volts[at]) < SAME_VOLTAGE)
+        alike &= np.abs(amps - amps[at]) < SAME_CURRENT * np.abs(amps[at])
+        if not alike.any():
+            continue
+        oldest = float(cycle[alike].min())
+        first, d_first = weighted(value[alike & (cycle == oldest)], sigma[alike & (cycle == oldest)])
+        ratio, spread = relative(*(np.asarray(v) for v in (first, d_first, value[at], sigma[at])))
+        rows.append((float(ratio), float(spread), oldest))
+    return np.array(rows).reshape(-1, 3)
 
 
 def losses(table: xr.Dataset) -> Iterator[Look]:
@@ -154,8 +165,18 @@ def losses(table: xr.Dataset) -> Iterator[Look]:
         course = table["cycle"].values[known].astype(float), table[name].values[known], spread
         yield Look(observable, "change", float(table[name].values[ends[1]]), sigma, told, table, cycles=span,
                    course=course)  # fmt: skip
-    yield Look("echem.curve_misfit", "up", float(misfit[1] - misfit[0]), 0.1 * float(misfit.max()),
-               "misfit of the slow curve to the half cells, last less first", table, cycles=span)  # fmt: skip
+    every = table["misfit"].values[known]
+    course = table["cycle"].values[known].astype(float), every - every[0], 0.1 * np.maximum(every, every[0])
+    yield Look(
+        "echem.curve_misfit",
+        "up",
+        float(misfit[1] - misfit[0]),
+        0.1 * float(misfit.max()),
+        "misfit of the slow curve to the half cells, last less first",
+        table,
+        cycles=span,
+        course=course,
+    )
 
 
 def plating(table: xr.Dataset) -> Iterator[Look]:

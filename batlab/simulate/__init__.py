@@ -4,7 +4,7 @@ from batlab.simulate.crystals import crystal
 from batlab.simulate.electrodes import full_cell
 from batlab.simulate.operando import Experiment, operando_cell
 from batlab.simulate.small_angles import small_angle
-from batlab.simulate.virtual import virtual_cell, virtual_potentials, virtual_structures
+from batlab.simulate.virtual import virtual_cell, virtual_potentials, virtual_sources, virtual_structures
 from batlab.simulate.wide_angles import total_scattering
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "total_scattering",
     "virtual_cell",
     "virtual_potentials",
+    "virtual_sources",
     "virtual_structures",
 ]

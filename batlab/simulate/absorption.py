@@ -1,4 +1,4 @@
-"""Nickel's K-edge in a virtual cell: valence from the lithium, rock salt mixed in, a foil behind it."""
+"""Nickel's K-edge in a virtual cell: valence from the lithium, rock salt mixed in, a foil behind it, a deposit."""
 
 from __future__ import annotations
 
@@ -51,6 +51,15 @@ def expected(positive: float, told: Condition, *, drift: float) -> tuple[np.ndar
                    for part, shift, distance in zip(parts, shifts, distances, strict=True) if part > 0)  # fmt: skip
     base = 0.45 * (FOIL / true) ** 3
     return base + STEP * spectrum, 0.2 * (FOIL / true) ** 3 + 0.6 * _foil(true)
+
+
+def deposit(told: Condition, *, drift: float) -> np.ndarray:
+    """Return μ of the metal on the negative electrode by its fluorescence: as much as the positive one has lost.
+
+    Divalent nickel over a little scatter; which species it is does not change its step.
+    """
+    shift = PER_VALENCE * (2.0 - 3.0)
+    return 0.01 + told.dissolved * STEP * _oxide(ENERGY - drift, EDGE + shift, 2.09)
 
 
 def _step(energy: np.ndarray, edge: float) -> np.ndarray:

@@ -1,16 +1,20 @@
-"""How a cell ages: what each mechanism does at full severity by the end of life, and how it grows until then."""
+"""How a cell ages: what each mechanism does by the end of life, where the sizes come from, how it grows until then."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields
 from numbers import Real
+from pathlib import Path
 
 import numpy as np
 
 from batlab.errors import did_you_mean
 
 FIRST = 3  # cycles before the first check-up, in which nothing planted happens
+HEALTHY = "healthy"
+TABLE = Path(__file__).with_name("ageing.toml")
 
 
 @dataclass(frozen=True)
@@ -20,10 +24,10 @@ class Condition:
     `side` is the lithium consumed by side reactions, as a part of the inventory after formation; `metal` the part of
     the inventory that lies as dead metal. `isolated`, `converted`, `blocked` and `dissolved` are parts of the positive
     material that no longer work: cut off from the current, turned to rock salt, blocked by nickel on lithium's sites,
-    gone into the electrolyte. `fatigued` is the part that works only below a threshold of charge. `negative` is the
-    lost part of the graphite. `spread` [lithium per C6, one σ] is how unequally the graphite is charged when half
-    full, `mixing` the nickel on lithium's sites per formula unit, `strain` the added microstrain, `resistance` a
-    factor less one, `plated` the metal at the end of a fast charge that goes back, as a part of the inventory.
+    gone to the negative electrode. `fatigued` is the part that works only below a threshold of charge. `negative` is
+    the lost part of the graphite. `spread` [lithium per C6, one σ] is how unequally the graphite is charged when half
+    full, `mixing` the nickel on lithium's sites per formula unit, `resistance` a factor less one, `plated` the metal
+    at the end of a fast charge that goes back, as a part of the inventory.
     """
 
     side: float = 0.0
@@ -36,7 +40,6 @@ class Condition:
     negative: float = 0.0
     spread: float = 0.0
     mixing: float = 0.0
-    strain: float = 0.0
     resistance: float = 0.0
     plated: float = 0.0
 
@@ -47,75 +50,82 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Mechanism:
-    """Its effects at severity 1 by the end of life, the power of time with which they grow, and where sizes come from.
+class Effect:
+    """One effect of a mechanism by the last cycle at severity 1; see the head of ``ageing.toml`` for each field."""
 
-    What sources give are orders of magnitude for one cell and programme each; severity scales them all together. Where
-    a source bears on the kind of effect and not on its size, that is said.
+    what: str
+    size: tuple[float, float]
+    kind: str
+    says: str
+    doi: tuple[str, ...]
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """Its effects, and the power of time with which they grow."""
+
+    effects: Mapping[str, Effect]
+    grows: float
+
+    def drawn(self, generator: np.random.Generator) -> dict[str, float]:
+        """Return the sizes of one cell."""
+        sizes: dict[str, float] = {}
+        for name, one in self.effects.items():
+            sizes[name] = float(generator.uniform(*one.size)) * (sizes[one.of] if one.of else 1.0)
+        return sizes
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What one cell has before it by its last cycle: sizes of effects by mechanism, severities included.
+
+    `mixing` is nickel on lithium's sites from its making.
     """
 
-    effects: Condition
-    power: float
-    source: str
+    sizes: Mapping[str, Mapping[str, float]]
+    mixing: float = field(default=0.0)
+
+    def condition(self, n_cycles: int, done: int) -> Condition:
+        """Return the condition after `done` of `n_cycles` cycles."""
+        part = max(0.0, (done - FIRST) / (n_cycles - FIRST))
+        total = dict.fromkeys((one.name for one in fields(Condition)), 0.0) | {"mixing": self.mixing}
+        for name, effects in self.sizes.items():
+            for effect, size in effects.items():
+                total[effect] += size * part ** EVERY[name].grows
+        return Condition(**total)
 
 
-MECHANISMS: dict[str, Mechanism] = {
-    "lithium_plating": Mechanism(
-        # Metal strips again in rest and discharge; what does not is lost, most of it as dead metal.
-        Condition(side=0.14, metal=0.09, plated=0.02, resistance=0.10),
-        1.5,
-        "Petzl and Danzer 2014, doi:10.1016/j.jpowsour.2013.12.060; Waldmann et al. 2018, "
-        "doi:10.1016/j.jpowsour.2018.02.063; Paul et al. 2021, doi:10.1039/D1EE01216A",
-    ),
-    "sei_growth": Mechanism(
-        # Square root of time, resistance with it.
-        Condition(side=0.12, resistance=0.35),
-        0.5,
-        "Broussely et al. 2001, doi:10.1016/S0378-7753(01)00722-4; Keil et al. 2016, doi:10.1149/2.0411609jes",
-    ),
-    "particle_cracking": Mechanism(
-        Condition(isolated=0.15, resistance=0.30, strain=1.2e-3),
-        1.0,
-        "Ryu et al. 2018, doi:10.1021/acs.chemmater.7b05269",
-    ),
-    "fatigued_phase": Mechanism(
-        # The paper's share grew to a large part of the material; its threshold is `cell_steps.FATIGUED_AT`.
-        Condition(fatigued=0.45, resistance=0.15),
-        1.0,
-        "Xu et al. 2021, doi:10.1038/s41563-020-0767-8",
-    ),
-    "cation_mixing": Mechanism(
-        # That nickel on lithium's sites blocks them: the source. How much of it comes in a life is judgement.
-        Condition(blocked=0.07, mixing=0.05, resistance=0.15),
-        1.0,
-        "Ohzuku et al. 1993, doi:10.1149/1.2220730; sizes by judgement",
-    ),
-    "surface_reconstruction": Mechanism(
-        # A shell of 5 nm on primary particles of 300 nm is a tenth of their volume.
-        Condition(converted=0.10, resistance=0.50),
-        0.7,
-        "Jung et al. 2017, doi:10.1149/2.0021707jes; Friedrich et al. 2019, doi:10.1149/2.0821915jes; "
-        "Lin et al. 2014, doi:10.1038/ncomms4529",
-    ),
-    "graphite_inhomogeneity": Mechanism(
-        # Lithiated graphite is cut off too, and keeps its lithium.
-        Condition(spread=0.22, negative=0.07, side=0.01, resistance=0.10),
-        1.0,
-        "Finegan et al. 2020, doi:10.1039/D0EE01191F; Paul et al. 2021, doi:10.1039/D1EE01216A",
-    ),
-    "transition_metal_dissolution": Mechanism(
-        # Metal on the graphite spoils its interphase: more lithium is lost than nickel (the source). How much metal
-        # goes no source says: far more than full cells lose, so that the edge step of absorption shows it at all.
-        Condition(dissolved=0.06, side=0.08, resistance=0.10),
-        1.0,
-        "Jung et al. 2019, doi:10.1149/2.1151902jes; amount of metal exaggerated by judgement",
-    ),
-}
+def _read(path: Path) -> dict[str, Mechanism]:
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    return {
+        name: Mechanism(
+            {key: Effect(**one | {"size": tuple(one["size"]), "doi": tuple(one["doi"])})
+             for key, one in body.items() if isinstance(one, dict)},
+            body["grows"],
+        )
+        for name, body in table.items()
+    }  # fmt: skip
 
-# What a good cell does in the same time: a thickening interphase and little else.
-HEALTHY = Condition(side=0.010, isolated=0.003, negative=0.002, resistance=0.03, strain=3e-5)
-HEALTHY_SPREAD = 0.25  # relative, from cell to cell
-HEALTHY_POWER = 0.5
+
+EVERY: dict[str, Mechanism] = _read(TABLE)
+MECHANISMS: dict[str, Mechanism] = {name: one for name, one in EVERY.items() if name != HEALTHY}
+
+
+def sources() -> list[dict[str, object]]:
+    """Return where the size of every effect comes from: a row each, ``size`` at severity 1 from low to high.
+
+    Examples
+    --------
+    >>> rows = [row for row in sources() if row["mechanism"] == "transition_metal_dissolution"]
+    >>> rows[0]["effect"], rows[0]["size"], rows[0]["doi"][0]
+    ('dissolved', (0.0016, 0.0016), '10.1039/D0JA00491J')
+    """
+    return [
+        {"mechanism": name, "effect": effect, "what": one.what, "size": one.size, "of": one.of, "kind": one.kind,
+         "says": one.says, "doi": one.doi}
+        for name, mechanism in EVERY.items() for effect, one in mechanism.effects.items()
+    ]  # fmt: skip
 
 
 def planted(mechanisms: Mapping[str, float]) -> dict[str, float]:
@@ -141,29 +151,11 @@ def planted(mechanisms: Mapping[str, float]) -> dict[str, float]:
     return {name: float(mechanisms[name]) for name in MECHANISMS if name in mechanisms}
 
 
-def condition(
-    mechanisms: Mapping[str, float], healthy: Condition, n_cycles: int, done: int, *, mixing: float
-) -> Condition:
-    """Return the condition after `done` of `n_cycles` cycles of a cell that has `mixing` from its making."""
-    part = max(0.0, (done - FIRST) / (n_cycles - FIRST))
-    total = replace(_scaled(healthy, part**HEALTHY_POWER), mixing=mixing)
-    for name, severity in mechanisms.items():
-        one = MECHANISMS[name]
-        total = _sum(total, _scaled(one.effects, severity * part**one.power))
-    return total
-
-
-def healthy(generator: np.random.Generator) -> Condition:
-    """Return what this cell would suffer without any planted mechanism."""
-    return Condition(**{
-        field.name: getattr(HEALTHY, field.name) * float(np.exp(generator.normal(0, HEALTHY_SPREAD)))
-        for field in fields(Condition)
-    })  # fmt: skip
-
-
-def _scaled(one: Condition, factor: float) -> Condition:
-    return Condition(**{field.name: factor * getattr(one, field.name) for field in fields(Condition)})
-
-
-def _sum(one: Condition, other: Condition) -> Condition:
-    return Condition(**{name.name: getattr(one, name.name) + getattr(other, name.name) for name in fields(Condition)})
+def fate(severities: Mapping[str, float], mixing: float, generator: np.random.Generator) -> Fate:
+    """Return what lies before a cell; its sizes do not depend on what else is planted."""
+    drawn = {name: one.drawn(generator) for name, one in EVERY.items()}
+    sizes = {HEALTHY: drawn[HEALTHY]}
+    for name, severity in severities.items():
+        # A part of another effect is scaled with that one.
+        sizes[name] = {effect: severity * size for effect, size in drawn[name].items()}
+    return Fate(sizes, mixing)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from batlab.simulate.ageing import FIRST, Condition, condition
+from batlab.simulate.ageing import FIRST, Condition, Fate
 from batlab.simulate.cell import FIRST_LOSS
 from batlab.simulate.cell_steps import LIMITS, NOMINAL, PLATED_SHARE, Cycler, State, Trace
 
@@ -62,13 +61,10 @@ class Life:
         return self.cycles[self.first - 1].state
 
 
-def live(
-    mechanisms: Mapping[str, float], healthy: Condition, n_cycles: int, *, scale: tuple[float, float, float],
-    mixing: float,
-) -> Life:  # fmt: skip
+def live(fate: Fate, n_cycles: int, *, scale: tuple[float, float, float]) -> Life:
     """Return the life of a cell: two formation cycles, `n_cycles` of ageing, check-ups among them."""
     cycler, cycles, looks = Cycler(scale=scale), [], []
-    cycler.condition = condition(mechanisms, healthy, n_cycles, 0, mixing=mixing)
+    cycler.condition = fate.condition(n_cycles, 0)
 
     def done() -> None:
         cycles.append(Moment(cycler.cycle, cycler.state, cycler.condition))
@@ -80,7 +76,7 @@ def live(
     checks, seen = ({round(FIRST + part * (n_cycles - FIRST)) for part in parts} for parts in (CHECKS, SEEN))
     top, first = np.inf, 0
     for number in range(1, n_cycles + 1):
-        told = condition(mechanisms, healthy, n_cycles, number, mixing=mixing)
+        told = fate.condition(n_cycles, number)
         top = _age(cycler, told, whole, top)
         done()
         if number in checks:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from batlab.simulate.structures import DILUTE_C, DILUTE_LIMIT, STRUCTURES, Site,
 WAVELENGTH = HC / 60_000  # angstrom: 60 keV
 Q = np.round(np.arange(1.20, 4.80, 0.0025), 4)  # 1/angstrom
 FWHM = 0.009  # 1/angstrom, of the instrument
+FINE = np.arange(
+    0.98 * Q[0], 1.02 * Q[-1], FWHM / 18
+)  # 1/angstrom: a cubic between errs by 2e-5 of the tallest, where lines end
 # Counts at the top of the strongest line of each electrode and foil, fresh and empty: 20 mg of oxide and 12 mg of
 # graphite a cm2, 15 um of Al and 10 um of Cu, by their structure factors.
 STRONGEST = {"NMC811": 40_000.0, "graphite": 12_000.0, "Al": 7_000.0, "Cu": 46_000.0}
@@ -68,7 +72,7 @@ def seen(positive: float, negative: float, told: Condition, metal: float) -> See
     layered = 1 - told.converted - told.dissolved - told.isolated
     working = parts_of_graphite(negative, told.spread)
     shares = _stages(working).mean(axis=1) * (1 - told.negative) + np.array([0.0, 0.0, told.negative])
-    strain = 5e-4 + 1.0e-3 * np.clip((0.42 - active) / 0.25, 0, 1) + told.strain  # as in `cell.phases`
+    strain = 5e-4 + 1.0e-3 * np.clip((0.42 - active) / 0.25, 0, 1)  # as in `cell.phases`
     graphite_c = float(np.interp(np.clip(working, 0, DILUTE_LIMIT), (0, DILUTE_LIMIT), DILUTE_C).mean())
     return Seen(
         active, behind, a, c, float(strain), layered * (1 - told.fatigued), layered * told.fatigued,
@@ -87,36 +91,62 @@ def _stages(lithium: np.ndarray) -> np.ndarray:
 
 def expected(at: Seen, told: Condition, *, stretch: float) -> np.ndarray:
     """Return expected counts on `Q`, where q seems larger by the part `stretch`: the sample lies off its place."""
-    angles = np.rad2deg(2 * np.arcsin(Q / (1 + stretch) * WAVELENGTH / (4 * np.pi)))
+    true = Q / (1 + stretch)
+    angles = _angles(true)
     total = BACKGROUND * _background(angles, WAVELENGTH)
     nickel = told.mixing
     positive: list[tuple[float, float, Any, float]] = [(at.part_active, at.lithium, (at.a, at.c), at.microstrain)]
     if at.part_fatigued:
         positive.append((at.part_fatigued, at.fatigued_lithium, nmc_cell(at.fatigued_lithium), at.microstrain))
-    if told.isolated:
-        # Neighbours in lithium overlap, so that what lost contact is one broad foot.
-        each = told.isolated / len(ISOLATED)
-        positive += [(each, lithium, nmc_cell(lithium), 4e-3) for lithium in ISOLATED]
     scale = _scale("NMC811")
-    for part, lithium, (a, c), strain in positive:
-        crystal = STRUCTURES["NMC811"].with_cell(a, c)
-        grown = crystal.volume / STRUCTURES["NMC811"].volume
-        total += part * scale * grown * _pattern(crystal, angles, _layered_lines(nickel, lithium), strain)
-    carbon = (STRUCTURES["graphite"].with_cell(STRUCTURES["graphite"].a, at.graphite_c), STRUCTURES["LiC12"],
-              STRUCTURES["LiC6"])  # fmt: skip
-    for share, crystal in zip(at.share, carbon, strict=True):
-        if share > 0:
-            # Per carbon: the cells of the three differ in volume and in atoms.
-            total += share * _scale("graphite") * _spread(crystal) * _pattern(crystal, angles)
+    for part, lithium, cell, strain in positive:
+        total += part * scale * _oxide(angles, nickel, lithium, cell, strain)
+    if told.isolated:
+        total += told.isolated * scale * _isolated(nickel)(true)
+    if at.share[0] > 0:
+        graphite = STRUCTURES["graphite"].with_cell(STRUCTURES["graphite"].a, at.graphite_c)
+        total += at.share[0] * _scale("graphite") * _spread(graphite) * _pattern(graphite, angles)
+    for share, name in zip(at.share[1:], ("LiC12", "LiC6"), strict=True):
+        # Per carbon: the cells of the three differ in volume and in atoms.
+        total += share * _scale("graphite") * _spread(STRUCTURES[name]) * _curve(name)(true)
     if at.metal > 0:
         whole = VOLUME_PER_AH["graphite"] * CAPACITY / GRAPHITE_PER_NMC
-        total += at.metal * VOLUME_PER_AH["Li"] / whole * _scale("graphite") * _pattern(STRUCTURES["Li"], angles)
+        total += at.metal * VOLUME_PER_AH["Li"] / whole * _scale("graphite") * _curve("Li")(true)
     if told.converted:
         part = told.converted * VOLUME_PER_METAL["NiO"] / VOLUME_PER_METAL["NMC811"]
-        total += part * scale * _pattern(ROCK_SALT, angles, fwhm=float(np.hypot(FWHM, 2 * np.pi * 0.9 / GRAIN)))
+        total += part * scale * _curve(ROCK_SALT.phase, float(np.hypot(FWHM, 2 * np.pi * 0.9 / GRAIN)))(true)
     for name in ("Al", "Cu"):
-        total += _scale(name) * _pattern(STRUCTURES[name], angles)
+        total += _scale(name) * _curve(name)(true)
     return total
+
+
+def _angles(q: np.ndarray) -> np.ndarray:
+    """Return 2θ in degree."""
+    return np.rad2deg(2 * np.arcsin(np.minimum(q * WAVELENGTH / (4 * np.pi), 1.0)))
+
+
+def _oxide(angles: np.ndarray, nickel: float, lithium: float, cell: tuple, strain: float) -> np.ndarray:
+    """Return the pattern of as much layered oxide as one, of a cell (a, c) that has grown with its lithium."""
+    crystal = STRUCTURES["NMC811"].with_cell(*cell)
+    grown = crystal.volume / STRUCTURES["NMC811"].volume
+    return grown * _pattern(crystal, angles, _layered_lines(nickel, lithium), strain)
+
+
+@lru_cache(maxsize=8)
+def _isolated(nickel: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the pattern over q of what lost contact: neighbours in lithium overlap, so that it is one broad foot."""
+    from scipy.interpolate import CubicSpline
+
+    parts = [_oxide(_angles(FINE), nickel, lithium, nmc_cell(lithium), 4e-3) for lithium in ISOLATED]
+    return CubicSpline(FINE, np.mean(parts, axis=0))
+
+
+@cache
+def _curve(name: str, fwhm: float = FWHM) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the pattern over q of a phase whose cell never changes."""
+    from scipy.interpolate import CubicSpline
+
+    return CubicSpline(FINE, _pattern(EVERY[name], _angles(FINE), fwhm=fwhm))
 
 
 def _spread(crystal: Structure) -> float:
@@ -135,8 +165,7 @@ def _pattern(
 
 @cache
 def _scale(name: str) -> float:
-    angles = np.rad2deg(2 * np.arcsin(Q * WAVELENGTH / (4 * np.pi)))
-    return float(STRONGEST[name] / _pattern(EVERY[name], angles, strain=5e-4).max())
+    return float(STRONGEST[name] / _pattern(EVERY[name], _angles(Q), strain=5e-4).max())
 
 
 @cache

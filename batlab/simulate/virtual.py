@@ -28,12 +28,12 @@ LEAST_CYCLES = 12
 CELLS = {"positive": 0.01, "negative": 0.01, "resistance": 0.05, "mixing": 0.08}
 MIXING = 0.03
 # Noise and drift, 1 σ: of readings [V, A, degC], of where the sample lies and of the flux (parts), of the energy [eV],
-# of μ, of how much nickel the beam meets.
+# of μ in transmission and in fluorescence, of how much nickel the beam meets.
 READING = {"voltage": 2e-4, "current": 2e-6, "temperature": 0.05}
 PLACE = {"session": 1e-4, "frame": 1e-5}
 FLUX = 0.005
 CALIBRATION = {"session": 0.10, "frame": 0.02}
-MU, SPOT = 1.0e-3, 0.006
+MU, MU_DEPOSIT, SPOT = 1.0e-3, 2.0e-4, 0.006
 
 
 def virtual_cell(
@@ -56,8 +56,10 @@ def virtual_cell(
     Every cell differs a little by its `seed`, and ages a little without any mechanism: a thickening interphase. The
     measurements have Poisson noise, a sample that does not lie in its old place after each visit to the beamline
     (the lines of the copper foil tell), a monochromator that reads off by about 0.1 eV (the nickel foil tells),
-    and a beam that meets more or less of the electrode. Diffraction sees the whole cell; absorption only the positive
-    electrode, through a hole in the graphite, so that dissolved nickel is gone from it.
+    and a beam that meets more or less of the electrode. Diffraction sees the whole cell; absorption the positive
+    electrode in transmission, through a hole in the graphite, and in fluorescence the graphite beside it, where metal
+    that dissolved lies: far too little to be missed in the positive electrode. Such a measurement in a working cell:
+    Mantouvalou et al. 2025 (doi:10.1002/smll.202502460).
 
     **Of what kind it is.** A test of the analysis, not of nature: the half cells (`virtual_potentials`) and the phases
     (`virtual_structures`) that an analysis is given are exactly those that made the data, lines have the shape that is
@@ -71,8 +73,8 @@ def virtual_cell(
     mechanisms
         Name -> severity, above 0 and up to 1; ``{}`` is a healthy cell. ``"lithium_plating"``, ``"sei_growth"``,
         ``"particle_cracking"``, ``"fatigued_phase"``, ``"cation_mixing"``, ``"surface_reconstruction"``,
-        ``"graphite_inhomogeneity"``, ``"transition_metal_dissolution"``. What severity 1 does by the last cycle stands,
-        with its sources, in `batlab.simulate.ageing`.
+        ``"graphite_inhomogeneity"``, ``"transition_metal_dissolution"``. What severity 1 does by the last cycle each
+        cell draws from ranges that papers report: `virtual_sources`, with DOI. Nothing else is planted.
     n_cycles
         Cycles of ageing, at least 12. However many: the end of life is the last of them.
     seed
@@ -85,12 +87,13 @@ def virtual_cell(
     Returns
     -------
     xarray.DataTree
-        ``/xrd``: ``intensity`` [count] with σ over (``frame``, ``q``); attribute ``wavelength``. ``/xas``: ``mu`` and
-        ``mu_reference`` with σ over (``frame``, ``energy``). Both have on ``frame`` what the record says at the middle
-        of the exposure: ``cycle``, ``voltage``, ``capacity`` (charge passed in the cycle), ``state_of_charge`` (that
-        over what this cycle's charge took), and ``time``, ``exposure``. ``/echem``: a cycler's record. ``/truth``,
-        never to be read by an analysis: over ``cycle`` the losses since the first check-up, sizes of electrodes [Ah],
-        inventory, resistance; over ``frame`` cells, shares, shift of the edge; attribute ``mechanisms`` (JSON).
+        ``/xrd``: ``intensity`` [count] with σ over (``frame``, ``q``); attribute ``wavelength``. ``/xas``: ``mu``,
+        ``mu_reference`` and ``mu_negative`` with σ over (``frame``, ``energy``). Both have on ``frame`` what the record
+        says at the middle of the exposure: ``cycle``, ``voltage``, ``capacity`` (charge passed in the cycle),
+        ``state_of_charge`` (that over what this cycle's charge took), and ``time``, ``exposure``. ``/echem``: a
+        cycler's record. ``/truth``, never to be read by an analysis: over ``cycle`` the losses since the first
+        check-up, sizes of electrodes [Ah], inventory, resistance; over ``frame`` cells, shares, shift of the edge;
+        attributes ``mechanisms`` (severities) and ``sizes`` (what came of them by the last cycle), JSON.
 
     Raises
     ------
@@ -101,7 +104,7 @@ def virtual_cell(
 
     See Also
     --------
-    virtual_potentials : the half cells. virtual_structures : the phases as CIF.
+    virtual_sources : whence the sizes. virtual_potentials : the half cells. virtual_structures : the phases as CIF.
 
     Examples
     --------
@@ -113,14 +116,14 @@ def virtual_cell(
     chosen = _checked(n_cycles, techniques, noise)
     cell, *others = (np.random.default_rng(one) for one in np.random.SeedSequence(seed).spawn(4))
     told: dict[str, Any] = {"n_cycles": n_cycles, "seed": seed, "noise": noise}
-    life = _life(severities, cell, n_cycles)
+    life, fate = _life(severities, cell, n_cycles)
     makers = {"xrd": _xrd, "xas": _xas, "echem": _echem}
     nodes = {}
     for name, generator in zip(TECHNIQUES, others, strict=True):
         if name in chosen:
             nodes[f"/{name}"] = _signed(makers[name](life, generator, noise), name, told)
     truth = virtual_truth(life)
-    truth.attrs["mechanisms"] = json.dumps(severities)
+    truth.attrs.update(mechanisms=json.dumps(severities), sizes=json.dumps(fate.sizes))
     nodes["/truth"] = record(truth, FUNCTION, mechanisms=severities, techniques=list(chosen), **told)
     return xr.DataTree.from_dict(nodes)
 
@@ -136,6 +139,28 @@ def virtual_structures(folder: str | Path) -> dict[str, Path]:
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     return {name: write_cif(one, Path(folder)) for name, one in diffraction.EVERY.items()}
+
+
+def virtual_sources() -> list[dict[str, object]]:
+    """Return where the size of everything that is planted in a virtual cell comes from.
+
+    Returns
+    -------
+    list of dict
+        One for each effect of each mechanism, and of a healthy cell: ``mechanism``, ``effect``, ``what`` (with its
+        unit: parts unless it says otherwise), ``size`` by the last cycle at severity 1 (low, high: each cell draws its
+        own), ``of`` (the effect of which it is a part), ``kind`` (``"stated"`` by the source, ``"derived"`` from it,
+        or ``"bound"``: the source shows the effect, not its size), ``says`` (what the source says, and how the size
+        follows), ``doi``. The table is ``batlab/simulate/ageing.toml``.
+
+    Examples
+    --------
+    >>> for row in virtual_sources():
+    ...     if row["kind"] == "stated":
+    ...         print(row["mechanism"], row["effect"], row["size"])
+    transition_metal_dissolution dissolved (0.0016, 0.0016)
+    """
+    return ageing.sources()
 
 
 def virtual_potentials() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
@@ -165,12 +190,11 @@ def _checked(n_cycles: Any, techniques: Sequence[str], noise: Any) -> list[str]:
     return chosen
 
 
-def _life(severities: Mapping[str, float], generator: np.random.Generator, n_cycles: int) -> Life:
+def _life(severities: Mapping[str, float], generator: np.random.Generator, n_cycles: int) -> tuple[Life, ageing.Fate]:
     scale = tuple(1 + CELLS[name] * generator.normal() for name in ("positive", "negative", "resistance"))
     mixing = MIXING * (1 + CELLS["mixing"] * generator.normal())
-    return cell_life.live(
-        severities, ageing.healthy(generator), n_cycles, scale=(scale[0], scale[1], scale[2]), mixing=mixing
-    )
+    fate = ageing.fate(severities, mixing, generator)
+    return cell_life.live(fate, n_cycles, scale=(scale[0], scale[1], scale[2])), fate
 
 
 def _xrd(life: Life, generator: np.random.Generator, noise: float) -> xr.Dataset:
@@ -207,13 +231,18 @@ def _xas(life: Life, generator: np.random.Generator, noise: float) -> xr.Dataset
     mu, foil = (np.array(rows) for rows in zip(*pairs, strict=True))
     mu = mu * spot[:, None] + noise * MU * generator.normal(size=mu.shape)
     foil = foil + noise * MU * generator.normal(size=foil.shape)
+    deposit = np.array([absorption.deposit(told, drift=off) for (_, _, told, _), off in zip(there, drift, strict=True)])
+    deposit = deposit + noise * MU_DEPOSIT * generator.normal(size=deposit.shape)
     dims, sigma = ("frame", "energy"), np.full(mu.shape, MU * (noise or 1.0))
+    weak = np.full(mu.shape, MU_DEPOSIT * (noise or 1.0))
     return xr.Dataset(
         {
             "mu": quantity(dims, mu, "1", "absorption of the positive electrode"),
             "mu_sigma": quantity(dims, sigma, "1", "σ of the absorption"),
             "mu_reference": quantity(dims, foil, "1", "absorption of the nickel foil"),
             "mu_reference_sigma": quantity(dims, sigma.copy(), "1", "σ of the absorption of the foil"),
+            "mu_negative": quantity(dims, deposit, "1", "absorption of what lies on the negative electrode"),
+            "mu_negative_sigma": quantity(dims, weak, "1", "σ of the absorption of the deposit"),
         },
         {**_frame_coordinates(life, "xas"), "energy": quantity("energy", absorption.ENERGY, "eV", "energy")},
         {"element": "Ni", "edge": "K"},

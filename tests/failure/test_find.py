@@ -193,6 +193,50 @@ def test_fading_from_the_beginning_has_no_onset_and_nothing_seen_has_none():
     assert abs(steady.per_cycle) < 3 * steady.per_cycle_sigma
 
 
+def test_the_onset_of_a_resistance_is_the_gap_in_which_it_came():
+    """Pulses at four visits, 1 ohm and from the third on 1.3 ohm, each told to 1 %."""
+    cycle = np.repeat([1, 30, 60, 90], 3)
+    n = len(cycle)
+    ohms = np.where(cycle >= 60, 1.3, 1.0)[:, None] * np.ones((n, 2))
+    columns = {"current_after": (np.full(n, -0.05), "A"), "voltage_before": (np.full(n, 3.7), "V"),
+               "cycle": (cycle, "1")}  # fmt: skip
+    variables = {name: quantity("pulse", values, units, name) for name, (values, units) in columns.items()}
+    variables["kind"] = quantity("pulse", np.full(n, "begins"), "", "kind")
+    variables["resistance"] = quantity(("pulse", "delay"), ohms, "ohm", "resistance")
+    variables["resistance_sigma"] = quantity(("pulse", "delay"), 0.01 * ohms, "ohm", "σ")
+    (item,) = find(xr.Dataset(variables, {"delay": quantity("delay", [0.1, 1.0], "s", "after the step")}))
+    assert (item.observable, item.direction) == ("echem.resistance", "up")
+    assert item.effect == pytest.approx(0.3)
+    assert item.onset_range == (30.0, 60.0)
+
+
+def test_metal_on_the_other_electrode_is_a_multiple_of_its_own_spectrum():
+    """0.2 % of the positive electrode's nickel, in another state, over scatter that slopes; then none."""
+    from batlab.failure._deposit import deposits
+
+    energy = np.arange(8200.0, 8800.0, 2.0)
+    rise = 0.5 + np.arctan((energy - 8345) / 2) / np.pi
+    other = 0.5 + np.arctan((energy - 8341) / 4) / np.pi
+    parts = np.array([0.0, 0.002, 0.0005])
+    mu = np.tile(0.4 + 2.5 * rise, (3, 1))
+    weak = 2.5 * parts[:, None] * other + 0.02 - 1e-5 * (energy - 8345)
+    dims = ("frame", "energy")
+    spectra = xr.Dataset(
+        {"mu": quantity(dims, mu, "1", "μ"), "mu_negative": quantity(dims, weak, "1", "μ")},
+        {"energy": quantity("energy", energy, "eV", "energy"), "frame": quantity("frame", [0, 1, 2], "1", "frame")},
+    )
+    before = spectra.copy(deep=True)
+    found = schema.check(deposits(spectra, 8345.0))
+    xr.testing.assert_identical(spectra, before)
+    assert found["metal_on_anode"].values == pytest.approx(parts, abs=4e-5)
+    assert np.all(found["metal_on_anode_sigma"] < 1e-4)
+    assert "failure.examine" in found.attrs["history"]
+    gone = deposits(spectra.where(spectra.frame != 1), 8345.0)["metal_on_anode"].values
+    assert np.isnan(gone).tolist() == [False, True, False]
+    with pytest.raises(ValueError, match="needs 10 energies more than 30 eV below and 60 eV above the edge at 8345 eV"):
+        deposits(spectra.sel(energy=slice(8340, 8380)), 8345.0)
+
+
 def test_of_a_few_visits_the_onset_is_the_gap_in_which_it_came():
     """Charged edges of visits at cycles 1, 30, 60 and 90, the last two lower by 0.5 eV: between 30 and 60."""
     cycle = np.repeat([1, 30, 60, 90], 3)

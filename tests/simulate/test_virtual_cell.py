@@ -1,14 +1,15 @@
 """The virtual cell as a function: what it takes, what it refuses, what it gives back."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from batlab import schema
-from batlab.simulate import virtual_cell, virtual_potentials, virtual_structures
-from batlab.simulate.ageing import MECHANISMS
+from batlab.simulate import virtual_cell, virtual_potentials, virtual_sources, virtual_structures
+from batlab.simulate.ageing import MECHANISMS, Condition
 
 NODES = ("/xrd", "/xas", "/echem", "/truth")
 
@@ -128,9 +129,70 @@ def test_stated_sigma_is_that_of_the_noise(noise):
     assert pull.std() == pytest.approx(1, abs=0.1)
 
 
-def test_every_mechanism_names_its_source():
-    assert len(MECHANISMS) == 8
-    assert all("doi:10." in one.source for one in MECHANISMS.values())
+def test_every_size_that_is_planted_names_its_paper():
+    rows = virtual_sources()
+    assert len({row["mechanism"] for row in rows} - {"healthy"}) == len(MECHANISMS) == 8
+    for row in rows:
+        told = f"{row['mechanism']}.{row['effect']}"
+        assert row["effect"] in Condition.__dataclass_fields__, told
+        assert row["kind"] in ("stated", "derived", "bound"), told
+        assert row["doi"], told
+        assert all(re.fullmatch(r"10\.\d{4,9}/\S+", doi) for doi in row["doi"]), told
+        assert "judgement" not in row["says"], told
+        assert 0 <= row["size"][0] <= row["size"][1] <= 1, told
+
+
+def test_each_cell_draws_its_own_sizes_and_a_severity_is_a_part_of_them(plated):
+    ranges = {(row["mechanism"], row["effect"]): row for row in virtual_sources()}
+    seen = set()
+    for seed in (4, 5, 6):
+        tree = (
+            plated if seed == 4 else virtual_cell({"lithium_plating": 0.6}, n_cycles=12, seed=seed, techniques="echem")
+        )
+        sizes = json.loads(tree["/truth"].attrs["sizes"])
+        for name, severity in (("lithium_plating", 0.6), ("healthy", 1.0)):
+            for effect, size in sizes[name].items():
+                row = ranges[name, effect]
+                low, high = (severity * end for end in row["size"])
+                if row["of"]:
+                    low, high = (end * sizes[name][row["of"]] / severity for end in (low, high))
+                assert low - 1e-12 <= size <= high + 1e-12, (name, effect)
+        seen.add(sizes["lithium_plating"]["side"])
+    assert len(seen) == 3
+    # What else is planted does not change them.
+    alone = virtual_cell({"lithium_plating": 1.0}, n_cycles=12, seed=4, techniques="echem")
+    whole = json.loads(alone["/truth"].attrs["sizes"])["lithium_plating"]
+    part = json.loads(plated["/truth"].attrs["sizes"])["lithium_plating"]
+    assert part == pytest.approx({effect: 0.6 * size for effect, size in whole.items()})
+
+
+def test_sizes_follow_from_what_the_papers_say():
+    """The derivations of `ageing.toml`, worked out anew."""
+    from batlab.simulate import diffraction
+    from batlab.simulate.powder import reflections
+    from batlab.simulate.structures import NMC_A, NMC_C
+
+    sizes = {(row["mechanism"], row["effect"]): row["size"] for row in virtual_sources()}
+    # A shell of 5 nm on grains of 500 and of 150 nm.
+    shells = [1 - (1 - 2 * 5 / d) ** 3 for d in (500, 150)]
+    assert sizes["surface_reconstruction", "converted"] == pytest.approx(shells, abs=5e-3)
+    assert sizes["graphite_inhomogeneity", "spread"] == pytest.approx((0.5 * 0.3, 12**-0.5), abs=2e-3)
+    assert sizes["transition_metal_dissolution", "side"][0] == pytest.approx(0.125 * 44.8 / 57.2, abs=1e-3)
+    assert sizes["healthy", "side"] == pytest.approx((0.083 / 25, 0.083 / 5), abs=5e-4)
+
+    def ratio(nickel):
+        lines = reflections(diffraction.layered(nickel, 1.0), wavelength=1.5406, q_max=5.0)
+        strength = dict(zip(lines.hkl, lines.strength, strict=True))
+        told = []
+        for hkl, d in (("0 0 3", NMC_C[-1] / 3), ("1 0 4", (4 / 3 / NMC_A[-1] ** 2 + 16 / NMC_C[-1] ** 2) ** -0.5)):
+            theta = np.arcsin(1.5406 / 2 / d)
+            told.append(strength[hkl] * (1 + np.cos(2 * theta) ** 2) / (np.sin(theta) ** 2 * np.cos(theta)))
+        return told[0] / told[1]
+
+    nickel = np.linspace(0, 0.12, 1201)
+    found = np.interp([-1.388, -1.204, -1.121, -1.011], [-ratio(n) for n in nickel], nickel)
+    assert found == pytest.approx([0.002, 0.040, 0.059, 0.084], abs=1e-3)
+    assert sizes["cation_mixing", "mixing"] == pytest.approx(found[[1, 3]] - found[0], abs=1e-3)
 
 
 def test_half_cells_and_structures_are_what_the_analysis_takes(tmp_path):
