@@ -195,7 +195,10 @@ class PDFScreen(MapParts):
 
     def show_setting(self, state: PDFState) -> None:
         """Mark where the knob stands that was tried."""
-        self.tuning_cursor.update(location=getattr(state, state.knob), visible=len(self.tuning_source.data["x"]) > 0)
+        is_tried = len(self.tuning_source.data["x"]) > 0
+        if is_tried:
+            self.tuning_cursor.location = getattr(state, state.knob)
+        self.tuning_cursor.visible = is_tried
 
     def show_cursor(self, state: PDFState) -> None:
         """Move the cursors."""

@@ -557,3 +557,25 @@ def test_what_cannot_be_shown_is_refused(series, empty):
         PDFWorkbench(series["intensity"], "Ni")
     with pytest.raises(ValueError, match="mode"):
         PDFWorkbench(series, "Ni", mode="xrays")
+
+
+def test_the_figures_say_what_they_miss(series):
+    figures = bl.figures
+    with pytest.raises(DimensionError, match=r"needs 'g_r' over 'r'.*pdf\.g_of_r"):
+        figures.total_scattering(series, 0)
+    with pytest.raises(ValueError, match="needs frame=…: the series has 8"):
+        figures.total_scattering(series, curve="intensity")
+    with pytest.raises(ValueError, match="did you mean 'intensity'"):
+        figures.total_scattering_map(series, curve="intensities")
+    with pytest.raises(DimensionError, match="'beside' over 'q' with 1165 points"):
+        figures.total_scattering(series, 0, curve="intensity", beside=series["intensity"][0, 5:])
+    tried = pdf.tune(series.isel(frame=0), "Ni", {"qmax": [20.0, 12.0]}, rmax=8)
+    with pytest.raises(ValueError, match="knob must be 'qmax', got 'rpoly'"):
+        figures.tuning(tried, "rpoly")
+    with pytest.raises(ValueError, match="did you mean 'ripple'"):
+        figures.tuning(tried, "qmax", "riple")
+    drawn = figures.tuning(tried, "qmax", "peak_width", cursor=15.0)
+    line = drawn.select_one({"name": "tuning_line"}).data_source.data
+    np.testing.assert_array_equal(line["x"], [12.0, 20.0])
+    assert line["y"][0] > line["y"][1]  # a longer range of Q sharpens
+    assert drawn.yaxis[0].axis_label == "peak width (Å)"
