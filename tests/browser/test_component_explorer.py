@@ -72,10 +72,12 @@ def test_change_the_number_freeze_and_compute_bands(lab, page):
     assert "True" in widths
     narrow = [n for n, wide in enumerate(widths) if wide == "False"]
     _until(page, f"JSON.stringify(s.lines) === '{str(narrow).replace(' ', '')}'")
-    page.wait_for_function(pages.PAINTED, timeout=30_000)
     pages.shot(page, "components_bands")
-    start, end = (pages.place(page, "concentration", x) for x in (4.6, 9.2))
-    pages.drag(page, start, end)
+    pages.drag_until(
+        page,
+        lambda: [pages.place(page, "concentration", x) for x in (4.6, 9.2)],
+        lambda: page.get_by_text("frames 5–9").wait_for(state="attached", timeout=10_000),
+    )
     page.get_by_role("tab", name="Mark a region").click()
     page.get_by_text("frames 5–9").wait_for(timeout=30_000)
     pages.shot(page, "components_mark")
