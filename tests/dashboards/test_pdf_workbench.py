@@ -1,25 +1,18 @@
 """The total-scattering dashboard without a browser: set the state, look at the data."""
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import xarray as xr
 from bokeh.events import RangesUpdate, SelectionGeometry, Tap
-from traitlets import TraitError
 
-import batlab as bl
 from batlab import pdf
 from batlab.dashboards import PDFWorkbench
-from batlab.errors import DimensionError, SchemaError, UnitError
 from batlab.failure import Store
 from batlab.schema import check, identity
 
-_spec = importlib.util.spec_from_file_location("batlab_small_pairs", Path(__file__).with_name("pairs.py"))
-pairs = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(pairs)
+from . import pairs
+from .pairing import assert_same_screen, data, drag, made, pixels, run, send
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +28,9 @@ def empty(series):
 @pytest.fixture(scope="module")
 def built(series, empty):
     """Figures and widgets are dear: one dashboard, which every test loads anew."""
-    made = PDFWorkbench(series, "Ni", background=empty)
-    yield made
-    made.close()
+    one = PDFWorkbench(series, "Ni", background=empty)
+    yield one
+    one.close()
 
 
 @pytest.fixture
@@ -48,50 +41,14 @@ def workbench(built, series, empty, tmp_path):
     return built
 
 
-def _data(workbench, name):
-    return workbench.screen.source(name).data
-
-
-def _pixels(workbench):
-    return _data(workbench, "map_image")["image"][0]
-
-
-def _drag(workbench, name, *ends):
-    """Drag something as the browser does: it moves, and a source tells where a hand has put it."""
-    part, hand = workbench.screen.part(name), workbench.screen.hands[name]
-    sides = ("location",) if len(ends) == 1 else ("left", "right")
-    changes = [(part, side, end) for side, end in zip(sides, ends, strict=True)]
-    for model, attr, new in [*changes, (hand, "data", {"type": "map", "entries": [["ends", list(ends)]]})]:
-        content = {"event": "jsevent", "kind": "ModelChanged", "model": {"id": model.id}, "attr": attr, "new": new}
-        workbench.view._sync_model(workbench.view, content, [])
-
-
-def _send(workbench, event, view=None):
-    """Hand an event to the figure as the browser does."""
-    assert event.event_name in event.model.subscribed_events  # else the browser keeps it to itself
-    entries = [["model", {"id": event.model.id}]]
-    for name, value in vars(event).items():
-        if name not in ("model", "modifiers"):
-            told = {"type": "map", "entries": list(map(list, value.items()))} if isinstance(value, dict) else value
-            entries.append([name, told])
-    message = {"type": "event", "name": event.event_name, "values": {"type": "map", "entries": entries}}
-    content = {"event": "jsevent", "kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": message}
-    view = view or workbench.view
-    view._sync_model(view, content, [])
-
-
-def _made(series, empty, **settings):
-    return pdf.g_of_r(series, "Ni", background=empty, **settings)
-
-
 def test_it_starts_with_what_g_of_r_takes_by_itself(workbench, series, empty):
     state = workbench.state
     assert (state.qmax, state.qmaxinst, state.rpoly, state.bgscale, state.window) == (23.9, 23.98, 0.9, 1.0, None)
-    wanted = _made(series.isel(frame=[0]), empty, qmin=state.qmin, qmax=23.9, qmaxinst=23.98)
-    np.testing.assert_allclose(_data(workbench, "g_r_y")["y"], wanted["g_r"][0], atol=1e-5)
-    np.testing.assert_allclose(_data(workbench, "f_q_y")["y"], wanted["f_q"][0], atol=1e-5)
-    np.testing.assert_allclose(_data(workbench, "f_q_y")["high"], (wanted["f_q"] + wanted["f_q_sigma"])[0], atol=1e-5)
-    np.testing.assert_allclose(_data(workbench, "intensity_y")["beside"], empty["intensity"], rtol=1e-6)
+    wanted = made(series.isel(frame=[0]), empty, qmin=state.qmin, qmax=23.9, qmaxinst=23.98)
+    np.testing.assert_allclose(data(workbench, "g_r_y")["y"], wanted["g_r"][0], atol=1e-5)
+    np.testing.assert_allclose(data(workbench, "f_q_y")["y"], wanted["f_q"][0], atol=1e-5)
+    np.testing.assert_allclose(data(workbench, "f_q_y")["high"], (wanted["f_q"] + wanted["f_q_sigma"])[0], atol=1e-5)
+    np.testing.assert_allclose(data(workbench, "intensity_y")["beside"], empty["intensity"], rtol=1e-6)
     low, high = state.ruler
     assert low < pairs.bonds(8)[0] < high
     assert workbench.result is None
@@ -108,26 +65,26 @@ def test_everything_follows_a_slider(workbench, series, empty):
     state = workbench.state
     assert (state.qmax, state.bgscale, state.rpoly, state.window) == (18.4, 0.7, 1.2, "lorch")
     settings = {"qmin": state.qmin, "qmax": 18.4, "qmaxinst": 23.98, "bgscale": 0.7, "rpoly": 1.2, "window": "lorch"}
-    wanted = _made(series.isel(frame=[3]), empty, **settings)
-    np.testing.assert_allclose(_data(workbench, "g_r_y")["y"], wanted["g_r"][0], atol=1e-5)
-    np.testing.assert_allclose(_data(workbench, "f_q_y")["x"], wanted["q"], rtol=1e-6)
-    np.testing.assert_allclose(_data(workbench, "intensity_y")["beside"], 0.7 * empty["intensity"], rtol=1e-6)
+    wanted = made(series.isel(frame=[3]), empty, **settings)
+    np.testing.assert_allclose(data(workbench, "g_r_y")["y"], wanted["g_r"][0], atol=1e-5)
+    np.testing.assert_allclose(data(workbench, "f_q_y")["x"], wanted["q"], rtol=1e-6)
+    np.testing.assert_allclose(data(workbench, "intensity_y")["beside"], 0.7 * empty["intensity"], rtol=1e-6)
     assert workbench.screen.part("qmax_line").location == 18.4
     assert workbench.screen.curves["g_r"].title.text.startswith("frame 3 ")
 
 
 def test_qmax_and_ruler_are_dragged(workbench):
-    _drag(workbench, "qmax_line", 20.004)
+    drag(workbench, "qmax_line", 20.004)
     assert workbench.state.qmax == 20.0
     assert workbench.controls.qmax.value == 20.0
     assert workbench.screen.part("qmax_line").location == 20.004  # what a hand holds is not pushed by rounding
-    _drag(workbench, "qmax_line", 99.0)
+    drag(workbench, "qmax_line", 99.0)
     assert workbench.state.qmax == pytest.approx(workbench.state.qmaxinst, abs=0.05)
-    _drag(workbench, "ruler", 3.8, 3.3)  # one edge was drawn over the other
+    drag(workbench, "ruler", 3.8, 3.3)  # one edge was drawn over the other
     assert workbench.state.ruler == (3.3, 3.8)
     # The second shell of an f.c.c. metal lies at its cell's edge.
     assert workbench._reading[0] == pytest.approx(pairs.A, abs=0.02)
-    _drag(workbench, "ruler", 0.0, 0.0)
+    drag(workbench, "ruler", 0.0, 0.0)
     assert "ruler must be" in workbench.controls.status.value
     # What Python has moved and the browser sends back, perhaps long after, changes nothing.
     part = workbench.screen.part("ruler")
@@ -147,21 +104,21 @@ def test_what_a_slider_rounds_and_sends_back_changes_nothing(workbench):
 def test_apply_computes_the_series_once_with_these_settings(workbench, series, empty, monkeypatch):
     workbench.state.qmax = 21.0
     workbench.controls.apply.click()
-    wanted = _made(series, empty, qmin=workbench.state.qmin, qmax=21.0, qmaxinst=23.98)
+    wanted = made(series, empty, qmin=workbench.state.qmin, qmax=21.0, qmaxinst=23.98)
     for name in ("g_r", "f_q", "scale", "g_r_sigma"):
         np.testing.assert_array_equal(workbench.result[name], wanted[name])
     check(workbench.result)
     assert "pdf.g_of_r" in workbench.result.attrs["history"]
     assert workbench.state.curve == "g_r"
     assert workbench.controls.apply.disabled
-    np.testing.assert_allclose(_data(workbench, "panel_line_voltage")["value"], series["voltage"])
+    np.testing.assert_allclose(data(workbench, "panel_line_voltage")["value"], series["voltage"])
     calls = []
     monkeypatch.setattr("batlab.dashboards.pdf_workbench.attempt", lambda *given: calls.append(given))
     workbench.state.frame = 5
     assert not calls  # a step takes the frame from the series
-    np.testing.assert_allclose(_data(workbench, "g_r_y")["y"], wanted["g_r"][5], atol=1e-5)
+    np.testing.assert_allclose(data(workbench, "g_r_y")["y"], wanted["g_r"][5], atol=1e-5)
     high = wanted["g_r"] + wanted["g_r_sigma"]
-    np.testing.assert_allclose(_data(workbench, "g_r_y")["high"], high[5], atol=1e-5)
+    np.testing.assert_allclose(data(workbench, "g_r_y")["high"], high[5], atol=1e-5)
 
 
 def test_other_settings_are_told_until_they_are_applied(workbench):
@@ -180,9 +137,9 @@ def test_what_cannot_be_computed_is_told_and_nothing_stale_stays(workbench):
     result = workbench.result
     workbench.state.qmaxinst = 20.0
     assert "no G(r): pdf.g_of_r: qmax 23.9 and qmaxinst 20" in workbench.controls.status.value
-    assert not len(_data(workbench, "g_r_y")["y"])
-    assert not len(_data(workbench, "f_q_y")["y"])
-    assert len(_data(workbench, "intensity_y")["y"])
+    assert not len(data(workbench, "g_r_y")["y"])
+    assert not len(data(workbench, "f_q_y")["y"])
+    assert len(data(workbench, "intensity_y")["y"])
     assert "no peak under the ruler" in workbench.ruler.reading.value
     workbench.controls.apply.click()
     assert "the series was not computed" in workbench.controls.status.value
@@ -192,7 +149,7 @@ def test_what_cannot_be_computed_is_told_and_nothing_stale_stays(workbench):
     with pytest.raises(ValueError, match="qmaxinst"):
         workbench.tune()
     workbench.state.qmax = 19.0
-    assert len(_data(workbench, "g_r_y")["y"])
+    assert len(data(workbench, "g_r_y")["y"])
     workbench.state.bgscale = 2.0
     assert "intensities are negative" in workbench.controls.status.value
     workbench.controls.qmin.value = -1.0
@@ -215,13 +172,13 @@ def test_the_ruler_measures_the_bond_of_every_frame(workbench, series):
     assert np.polyfit(np.arange(8), found, 1)[0] == pytest.approx(pairs.SWELLING / 7 / np.sqrt(2), rel=0.1)
     assert "neighbours" in workbench.ruler.reading.value
     assert workbench.ruler.measure.disabled
-    np.testing.assert_allclose(_data(workbench, "panel_line_bond")["value"], found)
+    np.testing.assert_allclose(data(workbench, "panel_line_bond")["value"], found)
     trend = workbench.screen.trend_sources
     np.testing.assert_allclose(trend["data"].data["place"], series["voltage"])
     workbench.state.frame = 6
     assert trend["cursor"].data["place"] == pytest.approx([float(series["voltage"][6])])
     at = float(series["voltage"][2]), found[2]
-    _send(workbench, Tap(workbench.screen.trend, sx=1, sy=1, x=at[0], y=at[1]), workbench.trend_view)
+    send(workbench, Tap(workbench.screen.trend, sx=1, sy=1, x=at[0], y=at[1]), workbench.trend_view)
     assert workbench.state.frame == 2
     workbench.state.ruler = (2.3, 2.7)
     assert "other settings" in workbench.ruler.reading.value
@@ -255,9 +212,9 @@ def test_tries_of_a_knob(workbench, series, empty):
 
 def test_clicks_and_keys_move_the_cursor(workbench):
     screen = workbench.screen
-    _send(workbench, Tap(screen.heat, sx=1, sy=1, x=5.0, y=3.4))
+    send(workbench, Tap(screen.heat, sx=1, sy=1, x=5.0, y=3.4))
     assert workbench.state.frame == 3
-    _send(workbench, Tap(screen.panels[1], sx=1, sy=1, x=1.0, y=5.9))
+    send(workbench, Tap(screen.panels[1], sx=1, sy=1, x=1.0, y=5.9))
     assert workbench.state.frame == 6
     for callback in screen.request._callbacks["data"]:
         callback("data", None, {**screen.request.data, "frame": [7]})
@@ -287,26 +244,26 @@ def test_a_step_sends_curves_and_never_the_map(workbench):
 def test_map_of_changes_and_zoom(workbench):
     workbench.apply()
     workbench.state.reference = 0
-    assert len(np.unique(_pixels(workbench)[0])) == 1
-    assert len(np.unique(_pixels(workbench)[5])) > 10
-    np.testing.assert_allclose(_data(workbench, "g_r_y")["beside"], workbench.result["g_r"][0], atol=1e-5)
+    assert len(np.unique(pixels(workbench)[0])) == 1
+    assert len(np.unique(pixels(workbench)[5])) > 10
+    np.testing.assert_allclose(data(workbench, "g_r_y")["beside"], workbench.result["g_r"][0], atol=1e-5)
     changes = pdf.difference(workbench.result, 0)["g_r_difference"]
     np.testing.assert_allclose(
-        _data(workbench, "g_r_y")["y"] - _data(workbench, "g_r_y")["beside"], changes[0], atol=1e-5
+        data(workbench, "g_r_y")["y"] - data(workbench, "g_r_y")["beside"], changes[0], atol=1e-5
     )
     heat = workbench.screen.heat
-    _send(workbench, RangesUpdate(heat, x0=2.0, x1=4.0, y0=2.0, y1=6.0))
+    send(workbench, RangesUpdate(heat, x0=2.0, x1=4.0, y0=2.0, y1=6.0))
     assert (workbench.state.r_range, workbench.state.frames) == ((2.0, 4.0), (2.0, 6.0))
     shells = workbench.screen.curves["g_r"].x_range
     assert (shells.start, shells.end) == (2.0, 4.0)
-    assert len(_pixels(workbench)) == 5
-    _send(workbench, RangesUpdate(workbench.screen.curves["g_r"], x0=1.0, x1=6.0, y0=0.0, y1=1.0))
+    assert len(pixels(workbench)) == 5
+    send(workbench, RangesUpdate(workbench.screen.curves["g_r"], x0=1.0, x1=6.0, y0=0.0, y1=1.0))
     assert (heat.x_range.start, heat.x_range.end) == (1.0, 6.0)
     workbench.controls.difference.value = False
     workbench.state.curve = "f_q"
     assert (heat.x_range.start, heat.x_range.end) == workbench.state.q_range
     assert heat.xaxis[0].axis_label == "Q (Å⁻¹)"
-    _send(workbench, RangesUpdate(heat, x0=5.0, x1=9.0, y0=2.0, y1=6.0))
+    send(workbench, RangesUpdate(heat, x0=5.0, x1=9.0, y0=2.0, y1=6.0))
     assert workbench.state.q_range == (5.0, 9.0)
     assert workbench.state.r_range == (1.0, 6.0)
 
@@ -319,7 +276,7 @@ def test_without_a_result_there_is_only_the_map_of_patterns(workbench):
 
 def test_marks_reach_the_store_on_the_axis_of_the_map(workbench, tmp_path):
     box = {"type": "rect", "x0": 3.0, "x1": 2.0, "y0": 2.6, "y1": 5.4}
-    _send(workbench, SelectionGeometry(workbench.screen.heat, geometry=box, final=True))
+    send(workbench, SelectionGeometry(workbench.screen.heat, geometry=box, final=True))
     assert workbench.state.region == (3, 5, 2.0, 3.0)
     form = workbench.marking
     form.mechanism.value, form.author.value = "loss of contact", "ada"
@@ -332,38 +289,21 @@ def test_marks_reach_the_store_on_the_axis_of_the_map(workbench, tmp_path):
     marks = Store(tmp_path / "marks.sqlite").marks(workbench.series)
     assert [(m.axis, m.axis_range, m.frames) for m in marks] == [("q", (2.0, 3.0), (3, 5)), ("r", (2.3, 2.7), (1, 2))]
     assert {m.dataset for m in marks} == {identity(workbench.series)}
-    assert _data(workbench, "mark_boxes")["mechanism"] == ["amorphization"]
+    assert data(workbench, "mark_boxes")["mechanism"] == ["amorphization"]
     form.chosen.value = 1  # goes to the map on whose axis the mark lies
     assert workbench.state.curve == "intensity"
     assert workbench.state.region == (3, 5, 2.0, 3.0)
-    assert _data(workbench, "mark_boxes")["mechanism"] == ["loss of contact"]
+    assert data(workbench, "mark_boxes")["mechanism"] == ["loss of contact"]
     workbench.state.curve = "g_r"
     assert workbench.state.region is None  # Q means nothing there
     assert form.widget.titles == ("Mark", "Marks (2)", "Code", "Bond", "Tune")
 
 
-def _run(workbench, series, empty):
-    names = {"series": series, "store": workbench.store, "background": empty}
-    exec(workbench.code().replace("bl.dashboards.show(screen)", ""), names)
-    return names
-
-
-def _assert_same_screen(workbench, names):
-    for plot in names["curves"]:
-        for line in plot.renderers:
-            if line.name.endswith("_y"):
-                for column, values in line.data_source.data.items():
-                    np.testing.assert_allclose(values, _data(workbench, line.name)[column], atol=2e-6, rtol=1e-6)
-    drawn, shown = names["heat"].select_one({"name": "map_image"}).data_source.data, _data(workbench, "map_image")
-    np.testing.assert_array_equal(drawn["image"][0], shown["image"][0])
-    assert [drawn[key] for key in ("x", "y", "dw", "dh")] == [shown[key] for key in ("x", "y", "dw", "dh")]
-
-
 @pytest.mark.filterwarnings("ignore:.*are negative")
 def test_the_code_draws_the_same_screen(workbench, series, empty):
     workbench.state.frame, workbench.state.qmax, workbench.state.q_range = 5, 20.0, (2.0, 12.0)
-    names = _run(workbench, series, empty)
-    _assert_same_screen(workbench, names)
+    names = run(workbench, series, empty)
+    assert_same_screen(workbench, names)
     assert len(names["curves"]) == 3
     workbench.apply()
     workbench.state.bond, workbench.state.against = "Ni-Ni", "time"
@@ -375,8 +315,8 @@ def test_the_code_draws_the_same_screen(workbench, series, empty):
     workbench.marking.mechanism.value = "amorphization"
     workbench.marking.add()
     workbench.state.region = (2, 4, 2.0, 3.0)
-    names = _run(workbench, series, empty)
-    _assert_same_screen(workbench, names)
+    names = run(workbench, series, empty)
+    assert_same_screen(workbench, names)
     np.testing.assert_array_equal(names["done"]["g_r"], workbench.result["g_r"])
     np.testing.assert_array_equal(names["lengths"]["position"], workbench.lengths["position"][:, 0])
     np.testing.assert_array_equal(names["tried"]["ripple"], workbench.tried["ripple"])
@@ -389,10 +329,10 @@ def test_the_code_draws_the_same_screen(workbench, series, empty):
 def test_the_code_of_settings_that_were_not_applied_or_fail(workbench, series, empty):
     workbench.apply()
     workbench.state.rpoly, workbench.state.window = 1.2, "soft"
-    _assert_same_screen(workbench, _run(workbench, series, empty))
+    assert_same_screen(workbench, run(workbench, series, empty))
     workbench.state.qmaxinst = 12.0
-    names = _run(workbench, series, empty)
-    _assert_same_screen(workbench, names)
+    names = run(workbench, series, empty)
+    assert_same_screen(workbench, names)
     assert len(names["curves"]) == 1
     assert "# no G(r): pdf.g_of_r: qmax" in workbench.code()
 
@@ -404,178 +344,3 @@ def test_code_uses_the_names_of_the_user(workbench, series, empty, monkeypatch):
     assert "background=capillary" in workbench.code()
     workbench.marking.widget.selected_index = 2
     assert workbench.marking.script.value == workbench.code()
-
-
-def test_frames_without_data_and_without_sigma(workbench, series, empty):
-    lost = series.drop_vars("intensity_sigma").copy(deep=True)
-    lost["intensity"][0] = np.nan
-    lost["intensity"][4, 100:110] = np.nan
-    workbench.load(lost, "Ni", background=empty)
-    assert "holds no G(r)" in workbench.controls.status.value
-    assert "no peak under the ruler" in workbench.ruler.reading.value
-    workbench.state.frame = 4
-    assert "σ unknown" in workbench.controls.status.value
-    assert np.isfinite(_data(workbench, "g_r_y")["y"]).all()
-    workbench.apply()
-    assert np.isnan(workbench.result["g_r"][0]).all()
-    assert np.isfinite(workbench.result["g_r"][1:]).all()
-    workbench.state.bond = "Ni-Ni"
-    workbench.state.ruler = (2.3, 2.7)
-    workbench.measure()
-    assert np.isnan(workbench.lengths["position"][0, 0])
-    workbench.state.frame = 0
-    assert "found no bond" in workbench.ruler.reading.value
-    with pytest.raises(ValueError, match="holds no numbers"):
-        workbench.tune()
-
-
-def test_a_single_pattern_and_backgrounds_of_every_frame(workbench, series, empty):
-    one = series.isel(frame=3, drop=True)
-    workbench.load(one, "Ni")
-    assert workbench.controls.bgscale.disabled
-    workbench.apply()
-    _assert_same_screen(workbench, _run(workbench, one, None))
-    own = empty.expand_dims(frame=series["frame"]) * xr.DataArray(np.linspace(0.5, 1, 8), dims="frame")
-    own["intensity"].attrs = empty["intensity"].attrs
-    workbench.load(series, {"Ni": 1}, background=own)
-    workbench.state.frame = 6
-    np.testing.assert_allclose(_data(workbench, "intensity_y")["beside"], own["intensity"][6], rtol=1e-6)
-    _assert_same_screen(workbench, _run(workbench, series, own))
-    before = _data(workbench, "g_r_y")["y"]
-    workbench.apply()
-    np.testing.assert_allclose(_data(workbench, "g_r_y")["y"], before, atol=1e-5)
-
-
-def test_load_swaps_the_series_in_place(workbench, series, empty):
-    root = workbench.screen.root
-    workbench.apply()
-    workbench.state.frame, workbench.state.qmax = 6, 17.0
-    other = pairs.series(4).drop_vars("voltage")
-    workbench.load(other, "Ni", background=empty)
-    assert workbench.screen.root is root
-    assert workbench.result is None
-    assert (workbench.state.frame, workbench.state.qmax, workbench.controls.slider.max) == (0, 23.9, 3)
-    assert len(_pixels(workbench)) == 4
-    assert not any(panel.visible for panel in workbench.screen.panels)
-    with pytest.raises(SchemaError, match="needs 'intensity'"):
-        workbench.load(xr.Dataset(), "Ni")
-    workbench.state.frame = 2
-    assert workbench.screen.curves["g_r"].title.text.startswith("frame 2 ")
-
-
-def test_frames_keep_their_numbers_and_lazy_series_stay_as_they_were(series, empty):
-    part = series.isel(frame=slice(2, None, 3)).chunk(frame=2)
-    before = part.copy(deep=True)
-    workbench = PDFWorkbench(part, "Ni", background=empty)
-    assert part["intensity"].chunks is not None
-    assert workbench.state.frame == 2
-    workbench.state.frame = 6
-    assert workbench.state.frame == 5
-    workbench.apply()
-    workbench.state.reference = 2
-    xr.testing.assert_identical(part, before)
-    assert workbench.show() is None
-    workbench.close()
-    assert not hasattr(workbench, "data")
-
-
-@pytest.mark.filterwarnings("ignore:.*intensity_sigma")
-def test_glass_with_its_background(workbench):
-    """Mg2SiO4 as in the issue: Si-O 1.63 ± 0.02, Mg-O 2.0 ± 0.05 angstrom."""
-    files = bl.datasets.path("mg2sio4_glass")
-    sample, under = (bl.open(files / f"Mg2SiO4_ambient{end}.xy") for end in ("", "_bkg"))
-    workbench.load(sample, "Mg2SiO4", background=under)
-    assert workbench.state.bonds[:2] == ["Si-O", "O-O (peroxide)"] or "Si-O" in workbench.state.bonds
-    workbench.state.qmax, workbench.state.rpoly = 22.0, 1.1
-    workbench.state.qmaxinst = 22.0
-    workbench.state.ruler = (1.4, 1.85)
-    assert workbench._reading[0] == pytest.approx(1.63, abs=0.02)
-    workbench.state.ruler = (1.85, 2.2)
-    assert workbench._reading[0] == pytest.approx(2.0, abs=0.05)
-    names = _run(workbench, sample, under)
-    _assert_same_screen(workbench, names)
-
-
-def test_nickel_as_measured(workbench):
-    series = bl.open(bl.datasets.path("ni_pdf") / "ni.iq", units="1/angstrom")
-    workbench.load(series, "Ni")
-    workbench.state.qmin, workbench.state.rpoly = 0.5, 0.8
-    assert workbench._reading[0] == pytest.approx(2.49, abs=0.011)  # the issue's first neighbour
-
-
-def test_a_series_that_came_as_g_of_r(workbench):
-    """SrFe2As2 between 150 and 246 K: compared, measured and marked, though there is nothing to reduce."""
-    files = sorted(Path(bl.datasets.path("srfe2as2_pdf")).glob("*.gr"))[::4]
-    series = bl.open(files)
-    workbench.load(series, "SrFe2As2")
-    assert workbench.controls.qmax.disabled
-    assert workbench.is_current
-    assert "came as G(r)" in workbench.controls.status.value
-    assert not workbench.screen.curves["f_q"].visible
-    assert [words for words, _curve in workbench.controls.curve.options] == ["map of G(r)"]
-    workbench.state.reference = int(series["frame"][0])
-    assert len(np.unique(_pixels(workbench)[0])) == 1
-    workbench.state.ruler = (2.2, 2.6)
-    assert workbench._reading[0] == pytest.approx(2.39, abs=0.03)  # Fe-As in the published structure
-    workbench.measure()
-    np.testing.assert_allclose(workbench.lengths["position"], 2.39, atol=0.04)
-    names = _run(workbench, series, None)
-    _assert_same_screen(workbench, names)
-    with pytest.raises(ValueError, match="came as G"):
-        workbench.tune()
-    assert workbench.apply() is workbench.result
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("qmax", -1.0), ("bgscale", np.nan), ("window", "hann"), ("ruler", (2.0, 1.0)), ("against", "tim"),
-     ("r_range", (0.0, np.inf)), ("curve", "chi"), ("bond", "Xx-Yy"), ("rpoly", 0.0), ("knob", "qmin")],
-)  # fmt: skip
-def test_the_state_refuses_nonsense(workbench, name, value):
-    with pytest.raises(TraitError):
-        setattr(workbench.state, name, value)
-
-
-def test_what_cannot_be_shown_is_refused(series, empty):
-    with pytest.raises(SchemaError, match="needs 'intensity' over q, or 'g_r'"):
-        PDFWorkbench(series.drop_vars(["intensity", "intensity_sigma"]), "Ni")
-    with pytest.raises(DimensionError, match=r"scattering\.to_q"):
-        PDFWorkbench(series.rename(q="two_theta"), "Ni")
-    with pytest.raises(DimensionError, match="at least one frame"):
-        PDFWorkbench(series.isel(frame=slice(0, 0)), "Ni")
-    with pytest.raises(ValueError, match="what the sample is made of"):
-        PDFWorkbench(series)
-    with pytest.raises(ValueError, match="no formula"):
-        PDFWorkbench(series, "no such thing")
-    with pytest.raises(SchemaError, match=r"curves\.regrid"):
-        PDFWorkbench(series, "Ni", background=empty.isel(q=slice(1, None)))
-    counts = empty.copy(deep=True)
-    counts["intensity"].attrs["units"] = "count"
-    with pytest.raises(UnitError, match="use one unit"):
-        PDFWorkbench(series, "Ni", background=counts)
-    with pytest.raises(TypeError, match="needs a Dataset"):
-        PDFWorkbench(series["intensity"], "Ni")
-    with pytest.raises(ValueError, match="mode"):
-        PDFWorkbench(series, "Ni", mode="xrays")
-
-
-def test_the_figures_say_what_they_miss(series):
-    figures = bl.figures
-    with pytest.raises(DimensionError, match=r"needs 'g_r' over 'r'.*pdf\.g_of_r"):
-        figures.total_scattering(series, 0)
-    with pytest.raises(ValueError, match="needs frame=…: the series has 8"):
-        figures.total_scattering(series, curve="intensity")
-    with pytest.raises(ValueError, match="did you mean 'intensity'"):
-        figures.total_scattering_map(series, curve="intensities")
-    with pytest.raises(DimensionError, match="'beside' over 'q' with 1165 points"):
-        figures.total_scattering(series, 0, curve="intensity", beside=series["intensity"][0, 5:])
-    tried = pdf.tune(series.isel(frame=0), "Ni", {"qmax": [20.0, 12.0]}, rmax=8)
-    with pytest.raises(ValueError, match="knob must be 'qmax', got 'rpoly'"):
-        figures.tuning(tried, "rpoly")
-    with pytest.raises(ValueError, match="did you mean 'ripple'"):
-        figures.tuning(tried, "qmax", "riple")
-    drawn = figures.tuning(tried, "qmax", "peak_width", cursor=15.0)
-    line = drawn.select_one({"name": "tuning_line"}).data_source.data
-    np.testing.assert_array_equal(line["x"], [12.0, 20.0])
-    assert line["y"][0] > line["y"][1]  # a longer range of Q sharpens
-    assert drawn.yaxis[0].axis_label == "peak width (Å)"
