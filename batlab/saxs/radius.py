@@ -146,8 +146,8 @@ def _one(
         inside = (fits["slope"] < 0) & (q[None, :] ** 2 * divisor * -fits["slope"] <= limit**2) & (fits["n"] >= least)
     if not inside.any():
         return (*nothing, 3.0)
-    i = int(np.argmax(inside.any(axis=1)))
-    rg = float(np.sqrt(divisor * -fits["slope"][i, np.flatnonzero(inside[i])[-1]]))
+    first = int(np.argmax(inside.any(axis=1)))
+    rg = float(np.sqrt(divisor * -fits["slope"][first, np.flatnonzero(inside[first])[-1]]))
     for _ in range(2):  # the departure needs an Rg
         fits = _windows(q**2, logs, weight, _departure(q * rg, shape), is_fixed)
         bent = _bent(fits, q, shape, limit, least, bend)

@@ -48,7 +48,7 @@ def pulls(made, share, n, method="smooth", seed=0):
     row = 0.05 * population(Q, 60.0, share) + 0.02
     found = size_distribution(made.noisy(Q, row, 0.02, n, seed), (20, 600), n_sizes=40, method=method)
     for name, truth in (("volume_fraction", 0.05), ("mean_diameter", 120.0)):
-        assert float(abs(found[name].mean() / truth - 1)) < 0.01
+        assert float(abs(found[name].mean() / truth - 1)) < (0.01 if method == "smooth" else 0.03)
     return [
         ((found[name] - truth) / found[f"{name}_sigma"]).values
         for name, truth in (("volume_fraction", 0.05), ("mean_diameter", 120.0))
