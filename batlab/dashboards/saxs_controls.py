@@ -171,4 +171,4 @@ class SAXSControls(Following):
 
 def _markup(lines: list[tuple[str, str]]) -> str:
     told = [f'<div style="color:{colour}">{html.escape(text)}</div>' for text, colour in lines]
-    return f'<div style="line-height:1.3;font-size:12px">{"".join(told)}</div>'
+    return f'<div style="line-height:1.25;font-size:12px;margin-top:3px">{"".join(told)}</div>'
