@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ipywidgets as w
@@ -108,16 +109,22 @@ class SAXSControls(Following):
 
     def _listen(self) -> None:
         for name in ("trend", "against", "curve", "shape", "method", "background"):
-            self._on(getattr(self, name), lambda value, name=name: self._change(**{name: value}))
+            self._on(getattr(self, name), partial(self._set, name))
         self._on(self.difference, lambda value: self._change(reference=self.reference.value if value else None))
         self._on(self.reference, lambda value: self.difference.value and self._change(reference=value))
         self._on(self.slope, lambda value: self._change(exponent=value))
         self._on(self.contrast, lambda value: self._try(contrast=value or None))
         for name in ("guinier", "porod", "sizes", "diameters"):
             for box in getattr(self, name):
-                self._on(box, lambda _value, name=name: self._try(**{name: self._pair(name)}))
+                self._on(box, partial(self._take_pair, name))
         self._on(self.automatic, lambda value: self._try(guinier=None if value else self._pair("guinier")))
         self._on(self.all, lambda value: self._try(sizes=None if value else self._pair("sizes")))
+
+    def _set(self, name: str, value: Any) -> None:
+        self._change(**{name: value})
+
+    def _take_pair(self, name: str, _value: Any) -> None:
+        self._try(**{name: self._pair(name)})
 
     def _pair(self, name: str) -> tuple[float, ...]:
         return tuple(box.value for box in getattr(self, name))
@@ -171,4 +178,4 @@ class SAXSControls(Following):
 
 def _markup(lines: list[tuple[str, str]]) -> str:
     told = [f'<div style="color:{colour}">{html.escape(text)}</div>' for text, colour in lines]
-    return f'<div style="line-height:1.3;font-size:12px">{"".join(told)}</div>'
+    return f'<div style="line-height:1.25;font-size:12px;margin-top:3px">{"".join(told)}</div>'

@@ -342,12 +342,11 @@ class SAXSWorkbench(Dashboard):
         if told := self.data.unusable(self.state.frame):
             lines.append((told, DOUBTFUL))
         lines += [(f"no {WORDS[step]}: {one.problem}", BAD) for step, one in self._shown.items() if one.problem]
-        whole = list(self._applied.done.values()) if self.is_current and self._applied is not None else []
-        if whole:
-            lines += [(f"no {WORDS[step]}: {one.problem}", BAD) for step, one in self._applied.done.items()
-                      if one.problem and not self._shown[step].problem]  # fmt: skip
+        whole = self._applied.done if self.is_current and self._applied is not None else {}
+        lines += [(f"no {WORDS[step]} of the series: {one.problem}", BAD) for step, one in whole.items()
+                  if one.problem and one is not self._shown[step]]  # fmt: skip
         doubts: dict[str, str] = {}
-        for one in [*self._shown.values(), *whole]:
+        for one in [*self._shown.values(), *whole.values()]:
             for doubt in one.doubts:  # every step tells of a missing sigma
                 doubts.setdefault(doubt.partition(": ")[2].partition(";")[0], doubt)
         return lines + [(doubt, DOUBTFUL) for doubt in doubts.values()]
@@ -392,7 +391,7 @@ class SAXSWorkbench(Dashboard):
         visible = "size_range" if self.state.curve == "sizes" else "axis_range"
         self._change(**{visible: (event.x0, event.x1)}, frames=(event.y0, event.y1))
 
-    _go_to_point = XANESWorkbench._go_to_point  # a trend is a trend
+    _go_to_point: Any = XANESWorkbench._go_to_point  # a trend is a trend
 
     def code(self) -> str:
         """Return the lines of Python that reproduce what is on the screen."""
