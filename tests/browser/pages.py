@@ -156,7 +156,7 @@ def drag_until(page, ends: Callable[[], list[tuple[float, float]]], done: Callab
         drag(page, start, end)
         try:
             return done()
-        except PlaywrightTimeout:
+        except (PlaywrightTimeout, AssertionError):
             if attempt == 2:
                 raise
     raise AssertionError("unreachable")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from . import pages
+
 pytestmark = pytest.mark.browser
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("batlab_browser_pages", HERE / "pages.py")
-pages = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(pages)
 
 SHOTS = os.environ.get("BATLAB_SCREENSHOTS")
 CODE = """
@@ -25,9 +23,6 @@ empty = pairs.background(series["q"].values)
 workbench = bl.dashboards.PDFWorkbench(series, "Ni", {store!r}, background=empty)
 workbench.show()
 """
-PLACE = pages.PLACE.replace(
-    "Bokeh.documents.at(-1)", "Bokeh.documents.find((one) => one.get_model_by_name('explorer'))"
-)
 MODELS = (
     "const d = Bokeh.documents.find((one) => one.get_model_by_name('explorer')), m = (n) => d.get_model_by_name(n);"
 )
@@ -53,14 +48,6 @@ TIMED = f"""async () => {{ {MODELS}
 }}"""
 
 
-def _shot(page, name: str) -> None:
-    if SHOTS:
-        page.wait_for_function(pages.PAINTED, timeout=60_000)
-        page.evaluate("() => document.querySelector('.batlab-explorer').scrollIntoView()")
-        page.wait_for_timeout(400)
-        page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
-
-
 def _told(page, expression: str) -> str:
     return page.evaluate(pages.RUN, f"print({expression})")
 
@@ -74,25 +61,13 @@ def _until(page, expression: str) -> None:
     raise AssertionError(f"{expression} is {told!r}")
 
 
-def _at(page, figure: str, x: float, y: float) -> tuple[float, float]:
-    left, top = page.evaluate(PLACE, [figure, x, y])
-    return left, top
-
-
 def _drag(page, figure: str, start: tuple[float, float], end: tuple[float, float], wanted: str) -> None:
-    """Drag until the kernel has heard: a gesture is lost where the page is laid out anew under the headless mouse."""
-    for attempt in range(3):
-        page.wait_for_function(pages.PAINTED, timeout=60_000)
-        page.mouse.move(*_at(page, figure, *start))
-        page.wait_for_timeout(150)
-        pages.drag(page, _at(page, figure, *start), _at(page, figure, *end))
-        try:
-            _until(page, wanted)
-        except AssertionError:
-            if attempt == 2:
-                raise
-        else:
-            return
+    """Drag until the kernel has heard."""
+    pages.drag_until(
+        page,
+        lambda: [pages.place(page, figure, *start), pages.place(page, figure, *end)],
+        lambda: _until(page, wanted),
+    )
 
 
 def test_lab_slide_drag_apply_measure_and_mark(lab, page):
@@ -101,7 +76,7 @@ def test_lab_slide_drag_apply_measure_and_mark(lab, page):
     pages.notebook(root / "pairs.ipynb", CODE.format(store=str(root / "pairs.marks.sqlite")))
     pages.open_in_lab(page, url, "pairs.ipynb")
     pages.run_all(page)
-    _shot(page, "pdf_first")
+    pages.shot(page, "pdf_first")
     before = page.evaluate(SHOWN)
     assert before["qmax"] == pytest.approx(23.9)
     if SHOTS:
@@ -115,15 +90,15 @@ def test_lab_slide_drag_apply_measure_and_mark(lab, page):
         page.keyboard.press("ArrowLeft")
     _until(page, "abs(workbench.state.qmax - 22.9) < 0.01")
     page.wait_for_function(f"() => Math.abs(({SHOWN})().qmax - 22.9) < 0.01", timeout=30_000)
-    assert page.evaluate(SHOWN)["tall"] < before["tall"]
     _drag(page, "intensity", (22.9, 150), (18, 150), "abs(workbench.state.qmax - 18) < 0.3")
     page.wait_for_function(f"() => Math.abs(({SHOWN})().qmax - 18) < 0.3", timeout=30_000)  # nothing has pushed it back
+    assert page.evaluate(SHOWN)["tall"] < 0.98 * before["tall"]  # peaks are wider
     low, high = before["ruler"]
     _drag(
         page, "g_r", ((low + high) / 2, 1), ((low + high) / 2 + 1, 1), f"abs(workbench.state.ruler[0] - {low} - 1) < .1"
     )
     page.get_by_text("top 3.5").wait_for(timeout=30_000)
-    _shot(page, "pdf_dragged")
+    pages.shot(page, "pdf_dragged")
 
     page.get_by_role("button", name="apply to the series").click()
     _until(page, "workbench.result is not None and workbench.is_current")
@@ -135,34 +110,34 @@ def test_lab_slide_drag_apply_measure_and_mark(lab, page):
     page.get_by_role("tab", name="Bond").click()
     page.get_by_role("button", name="minus frame").click()
     page.wait_for_function(f"() => ({SHOWN})().bar.endsWith('minus frame 0') && ({SHOWN})().bond", timeout=30_000)
-    page.mouse.click(*_at(page, "map", 5, 7))
+    page.mouse.click(*pages.place(page, "map", 5, 7))
     _until(page, "workbench.state.frame == 7")
     page.keyboard.press("ArrowRight")
     page.wait_for_function(f"() => ({SHOWN})().title.startsWith('frame 8 ')", timeout=30_000)
-    _shot(page, "pdf_measured")
+    pages.shot(page, "pdf_measured")
 
     page.get_by_role("tab", name="Mark", exact=True).click()
     _drag(page, "map", (2, 3), (4, 6), "workbench.state.region is not None")
     page.get_by_placeholder("mechanism").fill("amorphization")
     page.get_by_role("button", name="mark", exact=True).click()
     page.get_by_text("kept as mark 1").wait_for(timeout=30_000)
-    _shot(page, "pdf_marked")
+    pages.shot(page, "pdf_marked")
     page.get_by_role("tab", name="Tune").click()
     page.get_by_role("button", name="try values").click()
     _until(page, "workbench.tried is not None")
     page.get_by_text("shortest bond from").wait_for(timeout=30_000)
-    _shot(page, "pdf_tuned")
+    pages.shot(page, "pdf_tuned")
     # What cannot be computed is told in words.
     _told(page, "setattr(workbench.state, 'qmaxinst', 12.0)")
     page.get_by_text("no G(r): pdf.g_of_r: qmax").wait_for(timeout=30_000)
-    _shot(page, "pdf_refused")
+    pages.shot(page, "pdf_refused")
 
 
 def test_voila_shows_a_series_and_follows_a_slider(voila, page, tmp_path):
     shutil.copy(HERE.parent / "dashboards" / "pairs.py", tmp_path)
     notebook = pages.notebook(tmp_path / "pairs.ipynb", CODE.format(store=str(tmp_path / "pairs.marks.sqlite")))
     page.goto(voila(notebook), wait_until="domcontentloaded", timeout=90_000)
-    page.wait_for_function(pages.PAINTED, timeout=120_000)
+    pages.wait_until_painted(page)
     pages.bring_into_view(page)
     before = page.evaluate(SHOWN)
     handle = page.locator(".batlab-explorer .noUi-handle").nth(1)
@@ -173,4 +148,4 @@ def test_voila_shows_a_series_and_follows_a_slider(voila, page, tmp_path):
     page.get_by_text("computed with these settings").wait_for(timeout=30_000)
     page.wait_for_function(f"() => ({SHOWN})().bar.startsWith('G(r)')", timeout=30_000)
     assert page.evaluate(SHOWN)["tall"] != before["tall"]
-    _shot(page, "pdf_voila")
+    pages.shot(page, "pdf_voila")
