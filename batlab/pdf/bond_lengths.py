@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
@@ -143,7 +143,7 @@ def _ranges(
         columns = (expected[key].values.tolist() for key in ("bond", "low", "high"))
         asked = {word: (low, high) for word, low, high in zip(*columns)}
     elif isinstance(expected, Mapping):
-        asked = expected
+        asked = cast(Mapping[str, Sequence[float]], expected)  # a Dataset is a mapping too
     else:
         words = [expected] if isinstance(expected, str) else list(expected)
         for word in words:
