@@ -113,13 +113,20 @@ def cubic(a, group, sites):
 
 
 def structures():
-    """Beside diffpy, ms: srreal 1.4.0 PDFCalculator Ni 26, LiNiO2 87; pdffit2 1.5.1 one fit of Ni 650 to 1,200."""
+    """Beside diffpy, ms: srreal 1.4.0 PDFCalculator Ni 26, LiNiO2 87; pdffit2 1.5.1 one fit of Ni 650 to 1,200.
+
+    DebyeCalculator 1.1.1, ms: 1,256 atoms 31.
+    """
     r = np.arange(0.5, 30.0, 0.01)
     nickel = cubic(3.52, "F m -3 m", [("Ni", 0, 0, 0)])
     layered = cubic(4.06, "F m -3 m", [("Ni", 0, 0, 0), ("O", 0.5, 0, 0)])
     print("\nStructures; ms a call, minimum (median)")
     row("pdf.calculate, Ni to 30 angstrom, Qmax 25", timed(lambda: pdf.calculate(nickel, r, qmax=25), 1, 20))
     row("pdf.calculate, rocksalt NiO to 30 angstrom, Qmax 25", timed(lambda: pdf.calculate(layered, r, qmax=25), 1, 20))
+    ball = pdf.cluster(nickel, 29.8)
+    q = np.linspace(0.5, 25, 2000)
+    atoms = ball.sizes["site"]
+    row(f"pdf.debye, {atoms} atoms of Ni, 2,000 Q", timed(lambda: pdf.debye(ball, q), 1, 5))
     short = np.arange(1.5, 20.005, 0.01)
     cells = [cubic(3.52 + 2e-4 * i, "F m -3 m", [("Ni", 0, 0, 0)]) for i in range(100)]
     g = np.stack([pdf.calculate(one, short, qmax=25, qdamp=0.05, delta2=1.9).g_r.values for one in cells])

@@ -267,17 +267,16 @@ def _sites(block: gemmi.cif.Block, cell: gemmi.UnitCell, name: str) -> dict[str,
         )
     blank = [float("nan")] * len(TENSOR)
     u = np.array([tensors.get(label, blank) for label in rows["label"]])
-    columns = zip(TENSOR, u.T) if tensors else ()
-    what = "mean-square displacement"
+    anisotropic = zip(TENSOR, u.T) if tensors else ()
     return {
         "label": quantity("site", np.array(rows["label"]), "", "label of the site"),
         "element": quantity("site", np.array(rows["element"]), "", "chemical element"),
         **{f"fract_{k}": quantity("site", np.array(rows[k]), "1", f"fractional coordinate {k}") for k in "xyz"},
         "occupancy": quantity("site", np.array(rows["occupancy"]), "1", "occupancy of the site"),
-        "u_iso": quantity("site", np.array(rows["u_iso"]), "angstrom^2", f"isotropic {what}"),
+        "u_iso": quantity("site", np.array(rows["u_iso"]), "angstrom^2", "isotropic mean-square displacement"),
         **{
             f"u_{ij}": quantity("site", values, "angstrom^2", f"mean-square displacement {ij}")
-            for ij, values in columns
+            for ij, values in anisotropic
         },
     }
 

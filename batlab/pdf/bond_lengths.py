@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
@@ -136,21 +136,24 @@ def bonds(
 def _ranges(
     expected: Sequence[str] | Mapping[str, Sequence[float]] | xr.Dataset, r: np.ndarray, name: str
 ) -> dict[str, tuple[float, float]]:
+    asked: Mapping[str, Sequence[float]]
     if isinstance(expected, xr.Dataset):
         if not {"bond", "low", "high"} <= set(expected.variables):
             raise SchemaError(f"{name}: a table of bonds needs 'bond', 'low' and 'high'; pdf.pairs makes it of a CIF")
         columns = (expected[key].values.tolist() for key in ("bond", "low", "high"))
-        expected = {word: (low, high) for word, low, high in zip(*columns)}
-    if not isinstance(expected, Mapping):
+        asked = {word: (low, high) for word, low, high in zip(*columns)}
+    elif isinstance(expected, Mapping):
+        asked = cast(Mapping[str, Sequence[float]], expected)  # a Dataset is a mapping too
+    else:
         words = [expected] if isinstance(expected, str) else list(expected)
         for word in words:
             if word not in BONDS:
                 raise ValueError(
                     f"{name} knows no bond {word!r}{did_you_mean(word, BONDS)}; or pass {{name: (from, to)}}"
                 )
-        expected = {word: BONDS[word] for word in words}
+        asked = {word: BONDS[word] for word in words}
     made = {}
-    for word, limits in expected.items():
+    for word, limits in asked.items():
         low, high = (float(one) for one in limits)
         if not r[0] <= low < high <= r[-1]:
             raise ValueError(

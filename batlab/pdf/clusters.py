@@ -177,7 +177,7 @@ def _places(atoms: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray, list[
 
 def _waves(places: np.ndarray, kinds: np.ndarray, q: np.ndarray) -> tuple[list[tuple[int, int]], np.ndarray]:
     """Return the pairs of elements, and for each Σ sin(Qr)/(Qr) over both orders of its atoms, (pair, q)."""
-    from scipy.spatial.distance import cdist
+    from scipy.spatial.distance import cdist, pdist
 
     step = FINE / q[-1]
     farthest = np.linalg.norm(places.max(axis=0) - places.min(axis=0))
@@ -186,6 +186,9 @@ def _waves(places: np.ndarray, kinds: np.ndarray, q: np.ndarray) -> tuple[list[t
     pairs = [(a, b) for a in range(len(groups)) for b in range(a, len(groups))]
     held = np.zeros((len(pairs), n_r))
     for row, (a, b) in zip(held, pairs):
+        if a == b and len(groups[a]) ** 2 <= 2 * TOGETHER:
+            _gather(row, pdist(groups[a]), step, 2.0)
+            continue
         rows = max(1, TOGETHER // len(groups[b]))
         for start in range(0, len(groups[a]), rows):
             r = cdist(groups[a][start : start + rows], groups[b]).ravel()
@@ -195,18 +198,18 @@ def _waves(places: np.ndarray, kinds: np.ndarray, q: np.ndarray) -> tuple[list[t
                 if a == b
                 else r
             )
-            if r.min(initial=np.inf) < 1e-3:
-                raise ValueError("pdf.debye: two atoms stand on one place; a cluster holds every atom once")
-            _spread(row, r / step, (1.0 if a == b else 2.0) / r)  # between two groups both orders count
+            _gather(row, r, step, 1.0 if a == b else 2.0)  # between two groups both orders count
     sums = sine_transform(step * np.arange(n_r), q)(held)
     return pairs, sums / (q * np.sinc(q * step / (2 * np.pi)) ** 4)
 
 
-def _spread(histogram: np.ndarray, x: np.ndarray, weights: np.ndarray) -> None:
-    """Add points at x, in steps, with their weights, by cubic B-splines."""
-    at = np.floor(x).astype(int)
-    t = x - at
-    rest = 1 - t
-    splines = (rest**3, (3 * t - 6) * t * t + 4, (3 * rest - 6) * rest * rest + 4, t**3)
+def _gather(histogram: np.ndarray, r: np.ndarray, step: float, weight: float) -> None:
+    """Add weight/r of pairs at r to the even grid by cubic B-splines."""
+    if r.min(initial=np.inf) < 1e-3:
+        raise ValueError("pdf.debye: two atoms stand on one place; a cluster holds every atom once")
+    at = np.floor(r / step).astype(np.intp)
+    t = r / step - at
+    rest, scale = 1 - t, weight / 6 / r
+    splines = (rest * rest * rest, (3 * t - 6) * t * t + 4, (3 * rest - 6) * rest * rest + 4, t * t * t)
     for offset, values in zip((-1, 0, 1, 2), splines):
-        histogram += np.bincount(at + offset, values * weights, len(histogram)) / 6
+        histogram += np.bincount(at + offset, values * scale, len(histogram))

@@ -63,10 +63,11 @@ def crystal_of(structure: Any, function: str) -> Crystal:
     import gemmi
 
     table = io.structure(structure)
+    held = table.variables  # a DataArray of each would take longer than all else here
     symbol = str(table.attrs["space_group"])
     group = gemmi.SpaceGroup(symbol)
-    cell = np.array([float(table[name]) for name in ("a", "b", "c", "alpha", "beta", "gamma")])
-    fract = np.stack([table[f"fract_{axis}"].values for axis in "xyz"], axis=1).astype(float)
+    cell = np.array([float(held[name].values) for name in ("a", "b", "c", "alpha", "beta", "gamma")])
+    fract = np.stack([held[f"fract_{axis}"].values for axis in "xyz"], axis=1).astype(float)
     owner: list[int] = []
     rotations, shifts, free, fixed = [], [], [], []
     for site, place in enumerate(fract):
@@ -87,9 +88,9 @@ def crystal_of(structure: Any, function: str) -> Crystal:
         names = f"a b c {angles[0] if angles else 'beta'}"
     return Crystal(
         str(table.attrs.get("phase", "")), cell, tuple(names.split()), follow,
-        tuple(map(str, table["label"].values)), tuple(map(str, table["element"].values)),
-        table["occupancy"].values.astype(float), fract, _tensors(table, cell, fixed, function),
-        table["u_iso"].values.astype(float), np.array(owner), turns, moves, tuple(free),
+        tuple(map(str, held["label"].values)), tuple(map(str, held["element"].values)),
+        held["occupancy"].values.astype(float), fract, _tensors(table, cell, fixed, function),
+        held["u_iso"].values.astype(float), np.array(owner), turns, moves, tuple(free),
         _nearest(np.einsum("aij,aj->ai", turns, fract[owner]) + moves, cell),
     )  # fmt: skip
 

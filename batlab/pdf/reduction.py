@@ -16,6 +16,8 @@ from batlab.pdf.curves_in import Curves, background_of, curves_of
 from batlab.pdf.operator import NORMALIZATIONS, WINDOWS, Settings
 from batlab.schema import quantity, record
 
+# Full width at half maximum, times qmax, of what a distance becomes through each window.
+WIDTHS = {None: 3.79, "lorch": 5.44, "soft": 4.51}
 LENGTHS = {"xray": "1", "neutron": "fm^2"}
 
 
@@ -49,6 +51,11 @@ def g_of_r(
 
     by the trapezoid rule on the grid as it is, even or not. Everything is linear in the intensities but `scale`. With
     ``rpoly=None`` nothing is taken out: for intensities corrected one by one, see `pdf.correct`.
+
+    A distance is seen as a peak of full width 3.79/qmax at half maximum without a window (attribute ``resolution_r``);
+    what lies beyond r = π/ΔQ is folded back from the grid's own steps, and is warned of. The instrument's resolution
+    in Q damps G(r) by exp(-(qdamp r)²/2); that is not corrected here but part of the model (`pdf.calculate`, `pdf.fit`,
+    which measures it on a standard).
 
     Parameters
     ----------
@@ -99,7 +106,7 @@ def g_of_r(
     Warns
     -----
     UserWarning
-        Negative intensities, frames without a positive scale, a missing σ, an rpoly beyond the shortest bonds.
+        Negative intensities, a missing σ, an rpoly beyond the shortest bonds, an rmax beyond π/ΔQ.
 
     References
     ----------
@@ -136,6 +143,7 @@ def g_of_r(
             stacklevel=2,
         )
     blocks = Blocks(curves, under, float(bgscale), shares, mode, wavelength, settings, r)
+    _warn_fold(curves.x, settings, rmax, name)
     told = {**settings._asdict(), "mode": mode, "composition": _written(shares), "bgscale": float(bgscale)}
     told = {key: value for key, value in told.items() if value is not None}
     made = _variables(blocks, curves, r, {key: value for key, value in told.items() if key != "mode"}, mode)
@@ -145,6 +153,7 @@ def g_of_r(
         "r": quantity("r", r, "angstrom", "distance"),
     }
     result = kept.assign_coords(axes).assign(made)
+    told["resolution_r"] = WIDTHS[window] / settings.qmax
     result.attrs.update({**told, **({} if wavelength is None else {"wavelength": float(wavelength)})})
     return record(result, name, **arguments)
 
@@ -212,6 +221,18 @@ def _settings(
             stacklevel=3,
         )
     return Settings(qmin, qmax, float(qmaxinst), rpoly, window, normalization, float(density or 0.0))
+
+
+def _warn_fold(q: np.ndarray, settings: Settings, rmax: float, name: str) -> None:
+    used = q[(q >= settings.qmin) & (q <= settings.qmax)]
+    farthest = np.pi / float(np.median(np.diff(used)))
+    if rmax > farthest * (1 + 1e-6):
+        warnings.warn(
+            f"{name}: steps of {np.pi / farthest:.3g} 1/angstrom in q tell G(r) up to {farthest:.3g} angstrom, rmax is "
+            f"{rmax:g}; lower rmax or integrate with finer steps",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _grid(rmin: float, rmax: float, rstep: float, name: str) -> np.ndarray:

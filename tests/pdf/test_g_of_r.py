@@ -193,6 +193,10 @@ def test_windows_and_linearity():
     np.testing.assert_allclose((g[0] + g[1]) / 2, g[2], atol=1e-10)
     ripples = []
     for window in (None, "lorch", "soft"):
+        whole = pdf.g_of_r(pattern(q, np.stack([one, 2 + 0 * q])), "Ni", rpoly=None, window=window, **settings)
+        peak = whole.g_r.values[0] - whole.g_r.values[1]
+        above = whole.r.values[peak > peak.max() / 2]
+        assert above[-1] - above[0] == pytest.approx(whole.attrs["resolution_r"], abs=0.025)
         done = pdf.g_of_r(pattern(q, one), "Ni", window=window, **settings).g_r
         assert float(done.sel(r=slice(2, 4)).idxmax("r")) == pytest.approx(3.0, abs=0.02)
         ripples.append(float(np.abs(done.sel(r=slice(5, 7))).max()))
@@ -308,12 +312,15 @@ def test_what_makes_no_sense_is_refused_with_figures():
 
 def test_what_is_doubtful_is_told():
     q = np.linspace(0.6, 22, 200)
+    with pytest.warns(UserWarning, match=r"steps of 0\.108 .* up to 29\.2 angstrom, rmax is 40"):
+        pdf.g_of_r(pattern(q, 0 * q + 2, 0 * q + 0.1), "Ni", rmax=40)
+    q = 0.6 + 0.1 * np.arange(200)
     with pytest.warns(UserWarning, match="no intensity_sigma"):
         done = pdf.g_of_r(pattern(q, 0 * q + 2), "Ni")
     assert "g_r_sigma" not in done
     low = np.full((2, 200), 2.0)
     low[1, 7] = -1
-    with pytest.warns(UserWarning, match=r"1 of 400 intensities are negative, first in frame 1 at q = 1\.35"):
+    with pytest.warns(UserWarning, match=r"1 of 400 intensities are negative, first in frame 1 at q = 1\.3"):
         pdf.g_of_r(pattern(q, low, 0 * low + 0.1), "Ni")
     with pytest.warns(UserWarning, match="longer than many bonds"):
         pdf.g_of_r(pattern(q, low[0], 0 * q + 0.1), "Ni", rpoly=2.0)
