@@ -170,7 +170,7 @@ def test_mixed_nickel_weakens_003_but_not_104(healthy):
 
 
 def test_patterns_of_what_never_changes_are_those_of_every_line():
-    """Read off one curve instead of line by line; a sample off its place shifts it. Lines end at 1e-4 of their height."""
+    """Read off one curve instead of line by line; a sample off its place shifts it. Lines end at 1e-4."""
     angles = diffraction._angles(diffraction.Q / (1 + 1.3e-4))
     for name in ("Al", "Cu", "LiC12", "LiC6", "Li", "NiO"):
         plain = diffraction._pattern(diffraction.EVERY[name], angles)
