@@ -132,8 +132,8 @@ def test_dissolved_metal_lies_on_the_negative_electrode(healthy):
     step = [float(one[LAST].sel(energy=8800, method="nearest") - one[LAST].sel(energy=8300, method="nearest"))
             for one in (deposit, metal)]  # fmt: skip
     assert step[0] / step[1] == pytest.approx(0.0016, rel=0.2)
-    assert float(np.ptp(healthy["/xas"]["mu_negative"][LAST])) == 0
-    assert float(np.ptp(deposit[0])) == 0
+    assert np.ptp(healthy["/xas"]["mu_negative"][LAST].values) == 0
+    assert np.ptp(deposit[0].values) == 0
 
 
 def heights(tree, frame, q):
@@ -170,12 +170,12 @@ def test_mixed_nickel_weakens_003_but_not_104(healthy):
 
 
 def test_patterns_of_what_never_changes_are_those_of_every_line():
-    """Read off one curve instead of line by line; a sample off its place shifts it."""
+    """Read off one curve instead of line by line; a sample off its place shifts it. Lines end at 1e-4."""
     angles = diffraction._angles(diffraction.Q / (1 + 1.3e-4))
     for name in ("Al", "Cu", "LiC12", "LiC6", "Li", "NiO"):
         plain = diffraction._pattern(diffraction.EVERY[name], angles)
         quick = diffraction._curve(name)(diffraction.Q / (1 + 1.3e-4))
-        np.testing.assert_allclose(quick, plain, atol=5e-5 * plain.max())
+        np.testing.assert_allclose(quick, plain, atol=1e-4 * plain.max())
 
 
 def test_six_structures_give_every_occupancy_exactly():

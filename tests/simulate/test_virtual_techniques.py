@@ -122,7 +122,7 @@ def test_lattices_come_back_within_their_sigma(tree, tmp_path):
 
 
 def test_plated_metal_shows_in_the_rest_after_charging():
-    plated = echem.plating_signs(virtual_cell({"lithium_plating": 0.8}, n_cycles=30, seed=1)["/echem"].to_dataset())
+    plated = echem.plating_signs(virtual_cell({"lithium_plating": 1.0}, n_cycles=30, seed=1)["/echem"].to_dataset())
     sound = echem.plating_signs(virtual_cell({}, n_cycles=30, seed=1)["/echem"].to_dataset())
     late = slice(25, -2)
     assert np.nanmedian(plated["rest_plateau_strength"][late]) > 5
