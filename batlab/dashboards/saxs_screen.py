@@ -13,11 +13,10 @@ from bokeh.models import BoxSelectTool, ColumnDataSource, CustomJS, HoverTool
 from bokeh.plotting import figure
 
 from batlab import figures
-from batlab.dashboards.parts import MapParts, add_tools, script_text
+from batlab.dashboards.parts import MapParts, add_tools, script_text, send
 from batlab.dashboards.saxs_data import SmallAngles
 from batlab.dashboards.saxs_script import CURVE_SIZE, MAP_SIZE, PANEL_SIZE, RAW_SIZE, SIZES_SIZE, TREND_SIZE
 from batlab.dashboards.saxs_state import TRENDS, SAXSState
-from batlab.dashboards.xanes_screen import _send
 from batlab.figures.absorption_series import draw_trend, fill_trend, mark_trend
 from batlab.figures.marks import mark_columns
 from batlab.figures.pattern import frame_title
@@ -113,7 +112,7 @@ class SAXSScreen(MapParts):
         places = self._places(found, state)
         for curve in curves:
             columns = curve_columns(scan, curve, found, places)
-            _send(self.source(f"{curve}_y"), columns)
+            send(self.source(f"{curve}_y"), columns)
             fit_curve(self.curves[curve], columns, curve)
             label_curve(self.curves[curve], scan, curve, found, places)
         self.raw.title.text = frame_title(self.data.series, state.frame)

@@ -13,7 +13,7 @@ from bokeh.events import RangesUpdate, SelectionGeometry, Tap
 from traitlets import TraitError
 
 from batlab.dashboards import page
-from batlab.dashboards.events import Dashboard, drawn_region
+from batlab.dashboards.events import Dashboard, drawn_region, nearest_frame
 from batlab.dashboards.marking import person
 from batlab.dashboards.saxs_controls import BAD, DOUBTFUL, PLAIN, WIDTH, SAXSControls
 from batlab.dashboards.saxs_data import SmallAngles, window
@@ -23,7 +23,7 @@ from batlab.dashboards.saxs_state import SETTINGS
 from batlab.dashboards.saxs_steps import AT_ONCE, AT_REST, FUNCTIONS, Applied, Done, run, settings_of
 from batlab.dashboards.script import names_in_use
 from batlab.dashboards.view import FigureView
-from batlab.dashboards.xanes_workbench import CORNER, XANESMarking, XANESWorkbench
+from batlab.dashboards.xanes_workbench import CORNER, XANESMarking
 from batlab.failure import Store
 from batlab.figures.small_angle_curves import plus_minus, sign
 
@@ -391,7 +391,11 @@ class SAXSWorkbench(Dashboard):
         visible = "size_range" if self.state.curve == "sizes" else "axis_range"
         self._change(**{visible: (event.x0, event.x1)}, frames=(event.y0, event.y1))
 
-    _go_to_point: Any = XANESWorkbench._go_to_point  # a trend is a trend
+    def _go_to_point(self, event: Any) -> None:
+        """Go to the frame whose point in the trend is nearest to the click."""
+        frame = nearest_frame(self.screen.trend_sources["data"].data, event.x, event.y)
+        if frame is not None:
+            self._change(frame=frame)
 
     def code(self) -> str:
         """Return the lines of Python that reproduce what is on the screen."""
