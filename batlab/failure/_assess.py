@@ -227,7 +227,7 @@ def assess(
     >>> said.ranking[0], said["fatigued_phase"].verdict
     ('fatigued_phase', 'supported')
     >>> print(said.terms("fatigued_phase")[0])
-      +6.93  xrd.second_layered_phase appears: seen, 0.2 (0.527 with it, 0.000515 without)
+      +7.39  xrd.second_layered_phase appears: seen, 0.2 (0.839 with it, 0.000515 without)
     """
     looks = checked(evidence, "failure.assess")
     known = table if isinstance(table, Knowledge) else knowledge(table)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 
-from batlab.failure._looks import Look, relative, weighted
+from batlab.failure._looks import WHOLE, Look, relative, weighted
 
 FEWEST = 10  # cycles of one kind below which nothing is said of their course
 ENDS = 0.05  # share of the cycles that stand for the beginning and for the end, at least three
@@ -29,6 +29,8 @@ def cycles(table: xr.Dataset) -> Iterator[Look]:
         return
     n = max(3, round(ENDS * len(label)))
     span = float(label[0]), float(label[-1])
+    capacity = _column(table, "capacity_discharge")[whole]
+    left = float(np.nanmean(capacity[-n:]) / np.nanmean(capacity[:n])) if np.isfinite(capacity).any() else 1.0
     told = f"mean of the last {n} cycles of equal rate against that of the first {n}; σ from their scatter"
     for name, observable, is_relative in (
         ("capacity_discharge", "echem.capacity", True),
@@ -40,6 +42,8 @@ def cycles(table: xr.Dataset) -> Iterator[Look]:
         if any(math.isnan(end[0]) for end in ends) or (is_relative and not ends[0][0] > 0):
             continue
         (early, d_early), (late, d_late) = ends
+        if observable == "echem.voltage_fade" and left < WHOLE:
+            continue  # means over stretches of the curve so unlike tell of the stretch
         if is_relative:
             effect, sigma = (float(one) for one in relative(*(np.asarray(v) for v in (early, d_early, late, d_late))))
         else:
