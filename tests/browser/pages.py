@@ -8,11 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PAINTED = "() => window.Bokeh && Bokeh.documents.length && Bokeh.documents.every((d) => d.is_idle)"
-STATE = """() => ({
+# Every figure that can be seen is painted; one in a tab that is not open may wait until it is.
+HIDDEN = """(d) => {
+  const views = Bokeh.index.roots.filter((one) => one.model.document === d);
+  return views.length > 0 && views.every((one) => one.el.getClientRects().length === 0);
+}"""
+PAINTED = f"""() => window.Bokeh && Bokeh.documents.some((d) => d.is_idle)
+  && Bokeh.documents.every((d) => d.is_idle || ({HIDDEN})(d))"""
+STATE = f"""() => ({{
   visible: document.visibilityState,
-  documents: window.Bokeh ? Bokeh.documents.map((d) => [d.is_idle, d.roots().map((root) => root.type)]) : "no Bokeh",
-  text: document.body.innerText.slice(0, 2000)})"""
+  documents: window.Bokeh ? Bokeh.documents.map(
+    (d) => [d.is_idle ? "painted" : ({HIDDEN})(d) ? "hidden" : "waits", d.roots().map((root) => root.name ?? root.type)]
+  ) : "no Bokeh",
+  text: document.body.innerText.slice(0, 2000)}})"""
 KERNEL_IDLE = """() => {
   const panel = window.jupyterapp && jupyterapp.shell.currentWidget;
   const session = panel && panel.sessionContext && panel.sessionContext.session;
@@ -126,7 +134,7 @@ def shot(page, name: str) -> None:
     """Keep a picture of the page in the folder that `BATLAB_SCREENSHOTS` names, if it names one."""
     folder = os.environ.get("BATLAB_SCREENSHOTS")
     if folder:
-        page.wait_for_function(PAINTED, timeout=30_000)
+        wait_until_painted(page, 30_000)
         page.evaluate("() => document.querySelector('.batlab-explorer')?.scrollIntoView()")
         page.wait_for_timeout(500)
         page.screenshot(path=str(Path(folder) / f"{name}.png"))
@@ -149,7 +157,7 @@ def drag_until(page, ends: Callable[[], list[tuple[float, float]]], done: Callab
     from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
     for attempt in range(3):
-        page.wait_for_function(PAINTED, timeout=30_000)
+        wait_until_painted(page, 30_000)
         start, end = ends()
         page.mouse.move(*start)
         page.wait_for_timeout(200)  # for the part below it to know that it is pointed at

@@ -47,7 +47,7 @@ def _until(page, code: str, wanted: str) -> None:
 
 def _draw(page, start: tuple[float, float], end: tuple[float, float]) -> None:
     page.evaluate(ACTIVATE, "BoxSelectTool")
-    page.wait_for_function(pages.PAINTED, timeout=30_000)
+    pages.wait_until_painted(page, 30_000)
     pages.drag(page, pages.place(page, "calibration", *start), pages.place(page, "calibration", *end))
 
 
@@ -58,7 +58,7 @@ def test_draw_a_mask_fit_and_save(lab, page):
     page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
     page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
     page.wait_for_selector(".batlab-calibrator canvas, .batlab-calibrator .bk-Figure", timeout=90_000)
-    page.wait_for_function(pages.PAINTED, timeout=90_000)
+    pages.wait_until_painted(page)
     page.evaluate("() => document.querySelector('.batlab-calibrator').scrollIntoView()")
     page.wait_for_timeout(500)
     pages.shot(page, "calibrate_first")
@@ -75,7 +75,7 @@ def test_draw_a_mask_fit_and_save(lab, page):
     page.get_by_role("tab", name="Fit").click()
     page.get_by_role("button", name="fit", exact=True).click()
     page.get_by_text("pixel rms").wait_for(timeout=120_000)
-    page.wait_for_function(pages.PAINTED, timeout=30_000)
+    pages.wait_until_painted(page, 30_000)
     page.wait_for_timeout(500)
     pages.shot(page, "calibrate_fit")
     page.get_by_text("Mask and save").click()

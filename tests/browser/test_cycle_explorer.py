@@ -68,7 +68,7 @@ def _mark(page) -> None:
 
     region = page.get_by_text(re.compile("frames 1[01]–"))
     for _ in range(3):  # a gesture is lost where the page is laid out anew under the headless mouse
-        page.wait_for_function(pages.PAINTED, timeout=30_000)
+        pages.wait_until_painted(page, 30_000)
         pages.drag(page, pages.place(page, "map", 1.8, 10), pages.place(page, "map", 2.6, 30))
         with contextlib.suppress(PlaywrightTimeout):
             region.wait_for(timeout=10_000)
@@ -113,7 +113,7 @@ def test_lab_reload_shows_the_same_frame_and_the_notebook_is_small(lab, page):
     assert "batlab/bokehjs/" in notebook.read_text()
     page.reload(wait_until="domcontentloaded")
     page.wait_for_function(pages.KERNEL_IDLE, timeout=90_000)
-    page.wait_for_function(pages.PAINTED, timeout=90_000)
+    pages.wait_until_painted(page)
     pages.bring_into_view(page)
     pages.wait_for_frame(page, 33)
     page.mouse.click(*pages.place(page, "map", 3.0, 12))
@@ -164,7 +164,7 @@ def test_notebook_7_moves_one_cursor(lab, page):
     page.locator(".jp-Cell").first.click(timeout=90_000)
     page.get_by_text("Run", exact=True).first.click()
     page.get_by_text("Run All Cells", exact=True).click()
-    page.wait_for_function(pages.PAINTED, timeout=90_000)
+    pages.wait_until_painted(page)
     pages.bring_into_view(page)
     page.mouse.click(*pages.place(page, "map", 3.0, 20))
     pages.wait_for_frame(page, 20)
@@ -176,7 +176,7 @@ def test_notebook_7_moves_one_cursor(lab, page):
 def test_voila_cursor_mark_and_kill(voila, page, tmp_path):
     notebook, store = _prepare(tmp_path, "served")
     page.goto(voila(notebook), wait_until="domcontentloaded", timeout=90_000)
-    page.wait_for_function(pages.PAINTED, timeout=90_000)
+    pages.wait_until_painted(page)
     pages.bring_into_view(page)
     _move_one_cursor(page)
     _mark(page)

@@ -173,7 +173,7 @@ def test_lab_mark_accept_refuse_and_kill(lab, page):
     shutil.copy(first, root / "annotator_again.ipynb")
     pages.open_in_lab(page, url, "annotator_again.ipynb")
     page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
-    page.wait_for_function(pages.PAINTED, timeout=90_000)
+    pages.wait_until_painted(page)
     pages.bring_into_view(page)
     _assert_shown_again(page)
     pages.shot(page, "annotator_again")

@@ -66,7 +66,7 @@ def _until(page, what: str) -> dict:
 
 def _ready(page) -> None:
     page.wait_for_selector(".batlab-board[tabindex]", timeout=90_000)
-    page.wait_for_function(pages.PAINTED, timeout=60_000)
+    pages.wait_until_painted(page, 60_000)
     page.evaluate("() => document.querySelector('.batlab-board').scrollIntoView()")
 
 

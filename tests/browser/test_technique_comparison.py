@@ -221,7 +221,7 @@ def _reload_shows_the_present(page, notebook: Path) -> None:
     assert notebook.stat().st_size < 300_000
     page.reload(wait_until="domcontentloaded")
     page.wait_for_function(pages.KERNEL_IDLE, timeout=90_000)
-    page.wait_for_function(pages.PAINTED, timeout=90_000)
+    pages.wait_until_painted(page)
     pages.bring_into_view(page)
     after = _until(page, _same(33))
     assert after["handle"] == pytest.approx(before["handle"])
@@ -230,7 +230,7 @@ def _reload_shows_the_present(page, notebook: Path) -> None:
 
 def test_voila_cursor_zoom_and_lag(voila, page, tmp_path):
     page.goto(voila(_prepare(tmp_path, "served")), wait_until="domcontentloaded", timeout=90_000)
-    page.wait_for_function(pages.PAINTED, timeout=90_000)
+    pages.wait_until_painted(page)
     pages.bring_into_view(page)
     _move_one_cursor(page)
     _drag_the_lag(page)

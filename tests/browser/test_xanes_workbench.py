@@ -51,7 +51,7 @@ def _until(page, expression: str) -> None:
 def _drag(page, figure: str, start: tuple[float, float], end: tuple[float, float], wanted: str) -> None:
     """Drag until the kernel has heard: a gesture is lost where the page is laid out anew under the headless mouse."""
     for attempt in range(3):
-        page.wait_for_function(pages.PAINTED, timeout=30_000)
+        pages.wait_until_painted(page, 30_000)
         page.mouse.move(*pages.place(page, figure, *start))
         page.wait_for_timeout(200)
         pages.drag(page, pages.place(page, figure, *start), pages.place(page, figure, *end))
@@ -138,7 +138,7 @@ def test_lab_reload_shows_the_present(lab, page):
     assert notebook.stat().st_size < 300_000
     page.reload(wait_until="domcontentloaded")
     page.wait_for_function(pages.KERNEL_IDLE, timeout=90_000)
-    page.wait_for_function(pages.PAINTED, timeout=90_000)
+    pages.wait_until_painted(page)
     pages.bring_into_view(page)
     shown = page.evaluate(SHOWN)
     assert shown["title"].startswith("frame 7 ")
