@@ -139,6 +139,7 @@ def _a_drag_zooms(page) -> None:
             page, f"Math.abs(s.range[0] - {start}) < {near} && Math.abs(s.range[1] - {end}) < {near}", 10_000
         ),
     )
+    _agree(page)
 
 
 def _drag_the_lag(page) -> dict:
@@ -194,9 +195,11 @@ def test_lab_cursor_zoom_lag_and_reload(lab, page):
     _a_drag_zooms(page)
     page.evaluate(pages.RUN, "comparison.state.axis = 'capacity'")
     _until(page, "s.range[1] - s.range[0] < 1")
+    _agree(page)
     pages.shot(page, "comparison_capacity")
     page.evaluate(pages.RUN, "comparison.state.axis = 'time'")
     _until(page, "s.range[1] - s.range[0] > 5")
+    _agree(page)
 
     page.get_by_title("Select a region to mark").first.click()
     _draw_a_box(page)
