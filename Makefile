@@ -26,7 +26,7 @@ demo: setup  ## the main job without a browser, into demo/
 
 test: setup  ## every test: unit, kernels, docstring examples, lessons, browser
 	$(RUN) $(BIN)/python -m pytest --doctest-modules -m "not soak and not browser" -n $(JOBS) --dist loadfile batlab tests
-	$(RUN) $(BIN)/python -m pytest -m "browser and not soak" tests/browser
+	$(RUN) $(BIN)/python -m pytest -m "browser and not soak" --reruns 1 tests/browser
 	$(RUN) $(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=120 -W default -p no:doctest -n $(JOBS) --dist loadfile notebooks
 
 test-kernels-checked: setup  ## the kernel tests on a build with bounds checks

@@ -76,9 +76,23 @@ def _stop(process: subprocess.Popen) -> None:
         process.wait(15)
 
 
+@pytest.fixture
+def lab(lab_server) -> Iterator[tuple[str, Path]]:
+    """Address and root folder of a JupyterLab with our server extension; afterwards no kernel and no file is left."""
+    yield lab_server
+    url, root = lab_server
+    with urllib.request.urlopen(f"{url}/api/sessions", timeout=30) as answer:
+        sessions = json.load(answer)
+    for session in sessions:
+        gone = urllib.request.Request(f"{url}/api/sessions/{session['id']}", method="DELETE")
+        urllib.request.urlopen(gone, timeout=60).close()
+    for path in root.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory) -> Iterator[tuple[str, Path]]:
-    """Address and root folder of a JupyterLab with batlab's server extension, as the wheel configures it."""
+def lab_server(tmp_path_factory) -> Iterator[tuple[str, Path]]:
+    """One JupyterLab for all tests, as the wheel configures it."""
     root, home = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("home")
     config = home / "cfg" / "jupyter_server_config.d"
     config.mkdir(parents=True)
